@@ -1,17 +1,17 @@
 """Where everything lies below the home of a box. The gateway alone opens these.
 
-    <home>/
-      box.json                 format, box id, name
-      lock                     one process at a time
-      settings.toml            what the administrator has set (optional)
-      vault/keyring.a|b        the two copies of the keyring
-      trust/<publisher id>/    pinned root, TUF metadata (``metadata/``)
-      models/<publisher id>/<name>/<version>/   manifest.json
-      objects/<object id>      one ciphertext stream each, as it came
-      staging/                 installs under way
-      audit/                   segments of the log
-      box.db                   catalogue, tokens
-      run/                     sockets, pid, log of the detached gateway
+<home>/
+  box.json                 format, box id, name
+  lock                     one process at a time
+  settings.toml            what the administrator has set (optional)
+  vault/keyring.a|b        the two copies of the keyring
+  trust/<publisher id>/    pinned root, TUF metadata (``metadata/``)
+  models/<publisher id>/<name>/<version>/   manifest.json
+  objects/<object id>      one ciphertext stream each, as it came
+  staging/                 installs under way
+  audit/                   segments of the log
+  box.db                   catalogue, tokens
+  run/                     sockets, pid, log of the detached gateway
 """
 
 from __future__ import annotations
