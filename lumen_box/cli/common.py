@@ -1,0 +1,168 @@
+"""What every command shares: secrets from files, progress on stderr, data on stdout.
+
+No secret comes by flag or environment: a flag or a variable names a *file*. A prompt appears only on a terminal.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import stat
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..errors import NoBox, Sealed, UsageError
+from ..paths import Home
+from ..progress import Advance, Event, Note, Report, Step
+
+HOME_VARIABLE = "LUMEN_BOX_HOME"
+BOX_PASSPHRASE = "LUMEN_BOX_PASSPHRASE_FILE"  # noqa: S105 - the name of a variable that names a file
+LONGEST_PASSPHRASE = 1024
+QUIET_SECONDS = 1.0  # what takes less shows nothing
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
+PassphraseFile = Annotated[
+    Path | None,
+    typer.Option("--passphrase-file", metavar="FILE", help=f"File with the passphrase; else ${BOX_PASSPHRASE}."),
+]
+
+
+def home_of(context: typer.Context) -> Home:
+    """The home named by ``--home`` or ``LUMEN_BOX_HOME``."""
+    named = context.find_root().params.get("home") or os.environ.get(HOME_VARIABLE)
+    if not named:
+        raise NoBox(
+            "No home was named.",
+            then=f"Give --home DIR before the command, or set {HOME_VARIABLE}.",
+        )
+    return Home(Path(named).expanduser().absolute())
+
+
+def read_passphrase(path: Path | None, env_var: str, prompt: str, confirm: bool = False) -> bytes:
+    """The passphrase, without its line end, from the file named by option or variable, else from the terminal.
+
+    Raises ``Sealed`` where there is none of these, ``UsageError`` for an empty, overlong or open file.
+    """
+    named = path or (Path(os.environ[env_var]) if os.environ.get(env_var) else None)
+    if named is not None:
+        return _from_file(named)
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise Sealed(
+            "This needs a passphrase, and there is no terminal to ask on.",
+            kept="Nothing was changed.",
+            then=f"Name a file that holds it with --passphrase-file or {env_var}.",
+        )
+    return _from_terminal(prompt, confirm)
+
+
+def _from_file(path: Path) -> bytes:
+    try:
+        if path.stat().st_mode & (stat.S_IROTH | stat.S_IWOTH):
+            raise UsageError(
+                f"Everybody on this machine can read {path}.", then=f"Run `chmod 600 {path}` and try again."
+            )
+        secret = path.read_bytes()[: LONGEST_PASSPHRASE + 2]
+    except OSError as error:
+        raise UsageError(f"The passphrase file {path} cannot be read: {error.strerror}.") from error
+    return _sound(secret.removesuffix(b"\n").removesuffix(b"\r"), f"The passphrase in {path}")
+
+
+def _from_terminal(prompt: str, confirm: bool) -> bytes:
+    import getpass
+
+    secret = _sound(getpass.getpass(f"{prompt}: ").encode(), "The passphrase")
+    if confirm and getpass.getpass("Once more: ").encode() != secret:
+        raise UsageError("The two passphrases differ.", kept="Nothing was changed.", then="Try again.")
+    return secret
+
+
+def _sound(secret: bytes, what: str) -> bytes:
+    if not 0 < len(secret) <= LONGEST_PASSPHRASE:
+        raise UsageError(f"{what} is empty or longer than {LONGEST_PASSPHRASE} bytes.")
+    return secret
+
+
+def emit(value: object, as_json: bool, human: str) -> None:
+    """Prints the result of a command on stdout: one JSON object or text for a person."""
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=False) if as_json else human)
+
+
+def say(text: str) -> None:
+    """A sentence for the person at the terminal, on stderr."""
+    typer.echo(text, err=True)
+
+
+@contextlib.contextmanager
+def reporting() -> Iterator[Report]:
+    """Draws progress on stderr for anything that takes over a second: one line, redrawn on a terminal."""
+    bar = _Bar()
+    try:
+        yield bar.show
+    finally:
+        bar.close()
+
+
+class _Bar:
+    def __init__(self) -> None:
+        self._tty = sys.stderr.isatty()
+        self._began = self._drawn = time.monotonic()
+        self._title, self._since, self._line = "", time.monotonic(), ""
+
+    def show(self, event: Event) -> None:
+        match event:
+            case Note(text):
+                self._clear()
+                say(text)
+            case Step(title):
+                self._title, self._since = title, time.monotonic()
+                self._draw(title)
+            case Advance(done, total, unit):
+                self._draw(f"{self._title}  {self._far(done, total, unit)}")
+
+    def _far(self, done: int, total: int, unit: str) -> str:
+        part = done / total if total else 1.0
+        spent = time.monotonic() - self._since
+        left = f"  {_short(spent * (1 - part) / part)} left" if 0.02 < part < 1 and spent > QUIET_SECONDS else ""
+        amount = f"{size(done)} of {size(total)}" if unit == "bytes" else f"{done} of {total} {unit}"
+        return f"{part:4.0%}  {amount}{left}"
+
+    def _draw(self, line: str) -> None:
+        now = time.monotonic()
+        pause = 0.1 if self._tty else 10.0
+        if now - self._began < QUIET_SECONDS or (self._line and now - self._drawn < pause):
+            return
+        self._drawn, self._line = now, line
+        if self._tty:
+            sys.stderr.write(f"\r\x1b[K{line[:100]}")
+        else:
+            sys.stderr.write(f"{line}\n")
+        sys.stderr.flush()
+
+    def _clear(self) -> None:
+        if self._tty and self._line:
+            sys.stderr.write("\r\x1b[K")
+            sys.stderr.flush()
+        self._line = ""
+
+    def close(self) -> None:
+        self._clear()
+
+
+def _short(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
+
+
+def size(count: int) -> str:
+    """A number of bytes as people say it: ``1.5 GB``."""
+    amount = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if amount < 1000:
+            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
+        amount /= 1000
+    return f"{amount:.1f} TB"
