@@ -1,0 +1,94 @@
+"""What an administrator may set in ``<home>/settings.toml``; every value has a default that is safe.
+
+One frozen object, read once and passed down. A key or a type that is not known here is a ``UsageError``: a misspelt
+limit must not silently be no limit.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar, get_type_hints
+
+from .errors import UsageError
+
+LARGEST_FILE = 64 * 1024
+
+
+@dataclass(frozen=True)
+class GatewaySettings:
+    """Where the gateway listens, and how much it takes on at once."""
+
+    host: str = "127.0.0.1"
+    port: int = 8180  # 0 = any free port
+    queue: int = 64  # requests that may wait for a place in the engine
+    body_bytes: int = 8 * 1024 * 1024  # of one request
+    start_seconds: int = 600  # for a model to load
+
+
+@dataclass(frozen=True)
+class EngineSettings:
+    """How models run. 0 means: worked out from the model and the machine."""
+
+    parallel: int = 4  # sequences decoded at once
+    context: int = 0  # tokens of each sequence; 0 = what the model was made for, at most 8,192
+    batch: int = 512  # tokens of one step
+    threads: int = 0
+    gpu_layers: int = -1  # -1 = as many as fit
+
+
+@dataclass(frozen=True)
+class Settings:
+    gateway: GatewaySettings = field(default_factory=GatewaySettings)
+    engine: EngineSettings = field(default_factory=EngineSettings)
+    peers: dict[str, str] = field(default_factory=dict)  # role of each further uid on the socket
+
+
+T = TypeVar("T")
+
+
+def load(path: Path) -> Settings:
+    """The settings in ``path``, or the defaults where there is no such file."""
+    try:
+        with path.open("rb") as file:
+            text = file.read(LARGEST_FILE + 1)
+    except FileNotFoundError:
+        return Settings()
+    if len(text) > LARGEST_FILE:
+        raise _wrong(path, f"it is larger than {LARGEST_FILE} bytes")
+    try:
+        tables = tomllib.loads(text.decode())
+    except ValueError as error:
+        raise _wrong(path, str(error)) from error
+    peers = tables.pop("peers", {})
+    if not isinstance(peers, dict) or not all(k.isdigit() and isinstance(v, str) for k, v in peers.items()):
+        raise _wrong(path, "[peers] maps uids in quotes to roles")
+    return Settings(
+        gateway=_section(path, "gateway", GatewaySettings, tables.pop("gateway", {})),
+        engine=_section(path, "engine", EngineSettings, tables.pop("engine", {})),
+        peers=peers if not tables else _unknown(path, next(iter(tables))),
+    )
+
+
+def _section(path: Path, name: str, kind: type[T], table: Any) -> T:
+    if not isinstance(table, dict):
+        raise _wrong(path, f"[{name}] is not a table")
+    types = get_type_hints(kind)
+    for key, value in table.items():
+        if key not in types:
+            _unknown(path, f"{name}.{key}")
+        if type(value) is not types[key]:
+            raise _wrong(path, f"{name}.{key} is not of type {types[key].__name__}")
+        if isinstance(value, int) and value < -1:
+            raise _wrong(path, f"{name}.{key} is negative")
+    return dataclasses.replace(kind(), **table)  # type: ignore[type-var]
+
+
+def _unknown(path: Path, key: str) -> Any:
+    raise _wrong(path, f"there is no setting {key}")
+
+
+def _wrong(path: Path, why: str) -> UsageError:
+    return UsageError(f"{path.name} is not usable: {why}.", then="Correct it and start again.")
