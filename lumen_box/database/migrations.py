@@ -10,7 +10,7 @@ migrations = Migrations("lumen_box")
 
 @migrations()
 def models_and_tokens(db: Database) -> None:
-    db["models"].create(
+    db.table("models").create(
         {
             "publisher": str,
             "name": str,
@@ -24,14 +24,14 @@ def models_and_tokens(db: Database) -> None:
         not_null={"object", "release", "role", "installed_at"},
         strict=True,
     )
-    db["active"].create(
+    db.table("active").create(
         {"publisher": str, "name": str, "version": str, "previous": str, "activated_at": str},
         pk=("publisher", "name"),
         not_null={"version", "activated_at"},
         strict=True,
     )
-    db["defaults"].create({"role": str, "publisher": str, "name": str}, pk="role", strict=True)
-    db["tokens"].create(
+    db.table("defaults").create({"role": str, "publisher": str, "name": str}, pk="role", strict=True)
+    db.table("tokens").create(
         {
             "id": str,
             "digest": str,
@@ -47,4 +47,4 @@ def models_and_tokens(db: Database) -> None:
         not_null={"digest", "name", "scopes", "created_at", "created_by"},
         strict=True,
     )
-    db["tokens"].create_index(["digest"], unique=True)
+    db.table("tokens").create_index(["digest"], unique=True)

@@ -1,0 +1,1 @@
+"""Who may use the box. So far: API tokens."""
