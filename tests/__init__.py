@@ -1,0 +1,1 @@
+"""The tests; they mirror the tree that they test. `make test` runs them in a network namespace with no way out."""
