@@ -40,9 +40,17 @@ class EngineSettings:
 
 
 @dataclass(frozen=True)
+class VaultSettings:
+    """How the box opens at boot. A systemd credential named ``lumen-box-key`` is used without being set here."""
+
+    key_file: str = ""  # absolute path of a key file that has a slot
+
+
+@dataclass(frozen=True)
 class Settings:
     gateway: GatewaySettings = field(default_factory=GatewaySettings)
     engine: EngineSettings = field(default_factory=EngineSettings)
+    vault: VaultSettings = field(default_factory=VaultSettings)
     peers: dict[str, str] = field(default_factory=dict)  # role of each further uid on the socket
 
 
@@ -68,6 +76,7 @@ def load(path: Path) -> Settings:
     return Settings(
         gateway=_section(path, "gateway", GatewaySettings, tables.pop("gateway", {})),
         engine=_section(path, "engine", EngineSettings, tables.pop("engine", {})),
+        vault=_section(path, "vault", VaultSettings, tables.pop("vault", {})),
         peers=peers if not tables else _unknown(path, next(iter(tables))),
     )
 

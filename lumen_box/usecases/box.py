@@ -1,0 +1,123 @@
+"""The box as one process sees it while it holds the home: what is open, what is sealed, and who watches.
+
+Opening needs no keys: socket, health and refusals work while the box is sealed. Everything that needs a key asks
+:meth:`Box.vault`, which raises ``Sealed``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator
+
+from sqlite_utils import Database
+
+from .. import config
+from ..accounts.tokens import Tokens
+from ..atomic import Disk, sweep
+from ..audit import AuditLog, Event
+from ..audit.log import BOX
+from ..catalogue import Catalogue
+from ..clock import Clock
+from ..database import open_database
+from ..errors import Locked, Sealed, Stale
+from ..paths import Home
+from ..vault import Change, Unlock, Vault
+from .home import HomeLock, check_private, read_identity
+
+
+class Box:
+    """Everything behind the one door. Close it, or the lock stays until the process ends.
+
+    Raises:
+        NoBox, Locked, Damaged: on opening.
+    """
+
+    def __init__(self, home: Home, *, clock: Clock | None = None, disk: Disk | None = None) -> None:
+        self.home, self.clock, self.disk = home, clock or Clock(), disk or Disk()
+        self.identity = read_identity(home)
+        check_private(home)
+        self.settings = config.load(home.settings)
+        with contextlib.ExitStack() as undo:
+            lock = HomeLock(home)
+            undo.callback(lock.release)
+            for folder in (home.root, home.vault, home.trust, home.models, home.objects):
+                sweep(self.disk, folder)
+            self.database: Database = open_database(home.database)
+            undo.callback(self.database.close)
+            self.audit = AuditLog(home.audit, disk=self.disk, clock=self.clock)
+            undo.callback(self.audit.close)
+            self.catalogue = Catalogue(self.database, self.clock)
+            self.tokens = Tokens(self.database, self.clock)
+            self._undo = undo.pop_all()
+        self._vault: Vault | None = None
+        self._administration = threading.Lock()
+
+    def close(self) -> None:
+        """Seals the box and lets go of the home."""
+        if self._vault:
+            self._vault.close()
+            self._vault = None
+        self._undo.close()
+
+    @property
+    def sealed(self) -> bool:
+        return self._vault is None
+
+    @property
+    def vault(self) -> Vault:
+        """The open vault; ``Sealed`` before anybody unlocked the box."""
+        if self._vault is None:
+            raise Sealed(
+                "The box is sealed: its keys are not available.",
+                kept="Nothing was changed.",
+                then="Run `lumen-box unlock`.",
+            )
+        return self._vault
+
+    def unlock(self, key: Unlock, actor: str = BOX) -> None:
+        """Opens the vault. Raises ``WrongKey``, ``Damaged``, or ``Stale`` if the keyring is older than the log says."""
+        if self._vault is not None:
+            return
+        with self.audit.act(Event.UNSEALED, actor) as learned:
+            vault = Vault.open(self.home.vault, key, disk=self.disk, clock=self.clock)
+            recorded = self.audit.last(Event.KEYRING_CHANGED)
+            newest = int(recorded.detail["sequence"]) if recorded else 0
+            if vault.sequence < newest:
+                vault.close()
+                raise Stale(
+                    f"The keyring (change {vault.sequence}) is older than the audit log says (change {newest}).",
+                    kept="The box stays sealed.",
+                    then="Put the newest copy of vault/ back, or restore the whole home from one backup.",
+                )
+            learned["sequence"] = vault.sequence
+            self._vault = vault
+
+    def seal(self, actor: str = BOX) -> None:
+        """Forgets the keys."""
+        if self._vault is not None:
+            self._vault.close()
+            self._vault = None
+            self.audit.record(Event.SEALED, actor)
+
+    @contextlib.contextmanager
+    def keyring_change(self, actor: str) -> Iterator[Change]:
+        """One durable change of the keyring, which the log then records with its number."""
+        vault = self.vault
+        with vault.change() as change:
+            yield change
+        self.audit.record(Event.KEYRING_CHANGED, actor, sequence=vault.sequence, generation=vault.generation)
+
+    @contextlib.contextmanager
+    def administration(self) -> Iterator[None]:
+        """One administrative act at a time; a second one gets ``Locked`` instead of waiting for hours."""
+        if not self._administration.acquire(blocking=False):
+            raise Locked(
+                "Another administrative command is under way on this box.",
+                kept="Nothing was changed.",
+                then="Wait until it has finished and try again.",
+            )
+        try:
+            yield
+        finally:
+            self._administration.release()
