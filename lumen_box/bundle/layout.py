@@ -12,12 +12,14 @@ from __future__ import annotations
 import re
 
 from ..errors import Damaged
+from ..trust.layout import NAME as _NAME
+from ..trust.layout import TargetPath
 
 TOP = "lumen-medium"
 VERSION = "v1"
 METADATA, TARGETS, OBJECTS, RECIPIENTS = "metadata", "targets", "objects", "recipients"
 
-NAME = r"(?!.*\.\.)[a-z0-9][a-z0-9._-]*"
+NAME = rf"(?!.*\.\.){_NAME}"
 HEX16 = r"[0-9a-f]{32}"
 HEX32 = r"[0-9a-f]{64}"
 
@@ -45,22 +47,12 @@ def metadata_name(value: str) -> str:
     return checked(value, r"(?:[1-9][0-9]{0,9}\.)?[a-z]+\.json", "The name of a metadata file")
 
 
-def target_path(value: str) -> tuple[str, ...]:
-    """The components of a TUF target path, each a plain name."""
-    parts = tuple(value.split("/"))
-    for part in parts:
-        checked(part, NAME, "A part of a target path")
-    if len(parts) > 3:
-        raise Damaged(f"A target path is too deep: {value[:80]!r}.", kept="Nothing was changed.")
-    return parts
-
-
 def target_file(path: str, sha256: str) -> tuple[str, ...]:
     """The components below ``targets/`` of the file that holds a target: the hash, a dot, then the last name.
 
     As in a TUF repository with consistent snapshots, so that a new export never overwrites what older metadata names.
     """
-    *folders, last = target_path(path)
+    *folders, last = str(TargetPath.parse(path)).split("/")
     return (*folders, f"{checked(sha256, HEX32, 'A hash')}.{last}")
 
 

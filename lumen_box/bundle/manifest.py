@@ -8,6 +8,7 @@ publisher from another holder of the content key.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from typing import Any
 from ..clock import parse_stamp, stamp
 from ..errors import Damaged, TooNew
 from ..strictjson import Fields, dumps, loads
+from ..trust.layout import MODELS, TargetPath
 from . import limits
 from .forms import LINE, TEXT, known_format
 from .layout import HEX16, HEX32, NAME
@@ -117,7 +119,7 @@ class Manifest:
     @property
     def path(self) -> str:
         """The TUF target path."""
-        return target_path(self.name, self.version)
+        return str(TargetPath(MODELS, self.name, self.version))
 
     @property
     def model(self) -> StoredObject:
@@ -167,11 +169,6 @@ class Manifest:
         return manifest
 
 
-def target_path(name: str, version: str) -> str:
-    """The TUF path of the manifest of ``name``, ``version``."""
-    return f"models/{name}/{version}.json"
-
-
 def _read(fields: Fields, what: str) -> Manifest:
     template = _template(fields, what)
     release = fields.number("release", least=1, most=limits.MAX_RELEASE)
@@ -210,10 +207,11 @@ def _template(fields: Fields, what: str) -> str | None:
 
 
 def _moment(fields: Fields, what: str) -> datetime:
-    try:
-        return parse_stamp(fields.text("signed_at", longest=20))
-    except ValueError as error:
-        raise Damaged(f"The field 'signed_at' of {what} is not a time.") from error
+    text = fields.text("signed_at", longest=20)
+    with contextlib.suppress(ValueError, OverflowError):
+        if stamp(parse_stamp(text)) == text:
+            return parse_stamp(text)
+    raise Damaged(f"The field 'signed_at' of {what} is not a time.")
 
 
 def _objects(values: list[object], what: str) -> tuple[StoredObject, ...]:

@@ -1,0 +1,168 @@
+"""Reading a medium, on which nothing is trusted.
+
+A medium may be changed while it is read, so every byte is read once: whoever needs it gets the very bytes that were
+checked. Targets and segments are handed out only with their signed hash verified; metadata and recipient files are
+judged by those who ask for them. What is missing is None, or ``PartMissing`` with a name where another medium of the
+same export may hold it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from ..errors import Damaged, NotFound, PartMissing, TooNew
+from . import layout, limits
+from .files import names_in, open_below, opened, read_at, read_small
+from .manifest import StoredObject
+from .slices import Place
+
+_AGAIN = "Use an intact copy, or ask the publisher for a new one."
+
+
+class Medium:
+    """One medium, open for reading; a context manager.
+
+    Args:
+        root: a descriptor of ``lumen-medium/v1``, which the medium then owns.
+    """
+
+    def __init__(self, root: int) -> None:
+        self._root = root
+
+    @classmethod
+    def open(cls, where: Path | int) -> Self:
+        """The medium at ``where``: a path, or an open folder's descriptor, of the mount point or its lumen-medium/.
+
+        Raises ``NotFound`` where there is no medium, ``TooNew`` where there is only one of another version.
+        """
+        try:
+            top = os.dup(where) if isinstance(where, int) else os.open(where, os.O_RDONLY | os.O_DIRECTORY)
+        except (FileNotFoundError, NotADirectoryError):
+            raise _no_medium(where) from None
+        try:
+            return cls(_find(top, where))
+        finally:
+            os.close(top)
+
+    def close(self) -> None:
+        os.close(self._root)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def publishers(self) -> list[str]:
+        """The ids of the publishers that claim to be on this medium; whatever has another kind of name is ignored."""
+        return [name for name in names_in(self._root) if re.fullmatch(layout.HEX32, name)]
+
+    def fetch_metadata(self, publisher: str, name: str) -> bytes | None:
+        """A file of ``metadata/``, or None."""
+        names = (layout.publisher_id(publisher), layout.METADATA, layout.metadata_name(name))
+        return read_small(self._root, names, limits.MAX_METADATA)
+
+    def target(self, publisher: str, path: str, sha256: str) -> bytes:
+        """The target ``path`` with the signed hash ``sha256``; ``Damaged`` if it is missing or has another hash."""
+        names = (layout.publisher_id(publisher), layout.TARGETS, *layout.target_file(path, sha256))
+        data = read_small(self._root, names, limits.MAX_TARGET)
+        if data is None:
+            raise Damaged(f"The medium lacks the file {path}, which its metadata names.", then=_AGAIN)
+        if hashlib.sha256(data).hexdigest() != sha256:
+            raise Damaged(f"The file {path} on the medium is not the one that was signed.", then=_AGAIN)
+        return data
+
+    def recipient(self, publisher: str, object_id: str, key_id: str) -> bytes | None:
+        """The recipient file of an object for the box whose recipient key has this id, or None."""
+        names = (*self._object(publisher, object_id), layout.RECIPIENTS, layout.key_id(key_id))
+        return read_small(self._root, names, limits.MAX_RECIPIENT)
+
+    def parts(self, publisher: str, stored: StoredObject) -> list[int]:
+        """Which parts of an object lie here, from 1; nothing is said yet about what is in them."""
+        folder = open_below(self._root, self._object(publisher, stored.id), directory=True)
+        if folder is None:
+            return []
+        try:
+            there = set(names_in(folder))
+        finally:
+            os.close(folder)
+        return [number for number in range(1, stored.slices.parts + 1) if layout.part_name(number) in there]
+
+    def segments(self, publisher: str, stored: StoredObject, start: int = 0) -> Iterator[tuple[int, bytes]]:
+        """Every segment from number ``start`` on, in order, as stored and with its hash verified.
+
+        At most one segment is held at a time, 64 MiB. Raises ``PartMissing`` at the first part that is not here;
+        ``Damaged`` for a part of another length, or a segment with another hash, after the sound ones before it.
+        """
+        slices = stored.slices
+        for part in range(slices.part_of(start), slices.parts + 1):
+            name = layout.part_name(part)
+            with opened(self._root, (*self._object(publisher, stored.id), name)) as fd:
+                if fd is None:
+                    raise _missing(name, stored.id)
+                _check_length(fd, slices.part_size(part), name)
+                first = max(start, slices.part_start(part))
+                for segment in range(first, slices.part_start(part + 1)):
+                    yield segment, _verified(fd, slices.place(segment), name, stored.segments[segment])
+
+    def _object(self, publisher: str, object_id: str) -> tuple[str, ...]:
+        return layout.publisher_id(publisher), layout.OBJECTS, layout.object_id(object_id)
+
+
+def _find(top: int, where: Path | int) -> int:
+    """``lumen-medium/v1`` below ``top``, or ``v1`` where ``top`` is lumen-medium itself."""
+    for names in ((layout.TOP, layout.VERSION), (layout.VERSION,)):
+        root = open_below(top, names, directory=True)
+        if root is not None:
+            return root
+    medium = open_below(top, (layout.TOP,), directory=True)
+    if medium is None:
+        raise _no_medium(where)
+    os.close(medium)
+    raise TooNew(
+        "The medium is of a version that this Lumen Box does not know.",
+        kept="Nothing was changed.",
+        then="Update Lumen Box first, then try again.",
+    )
+
+
+def _no_medium(where: Path | int) -> NotFound:
+    named = "the folder handed over" if isinstance(where, int) else str(where)
+    return NotFound(
+        f"There is no Lumen Box medium in {named}.",
+        kept="Nothing was changed.",
+        then=f"Name the mount point, or the folder {layout.TOP} on it.",
+    )
+
+
+def _missing(name: str, object_id: str) -> PartMissing:
+    return PartMissing(
+        f"The medium lacks {name} of the object {object_id}.",
+        kept="What has been read so far is kept.",
+        then="Insert the next medium of the same export and run the same command again.",
+    )
+
+
+def _check_length(fd: int, expected: int, name: str) -> None:
+    size = os.fstat(fd).st_size
+    if size != expected:
+        how = "was cut short" if size < expected else "has bytes added to it"
+        raise Damaged(f"{name} {how}: it has {size} bytes instead of {expected}.", then=_AGAIN)
+
+
+def _verified(fd: int, place: Place, name: str, sha256: str) -> bytes:
+    os.posix_fadvise(fd, place.offset + place.size, place.size, os.POSIX_FADV_WILLNEED)
+    data = read_at(fd, place.offset, place.size)
+    if hashlib.sha256(data).hexdigest() != sha256:
+        raise Damaged(
+            f"{name} is damaged at byte {place.offset}: a segment does not have its signed hash.", then=_AGAIN
+        )
+    return data
