@@ -1,0 +1,255 @@
+"""One model, kept running: the gateway's engine.
+
+``start`` loads the model or says why not. From then on a worker that crashes, freezes or talks nonsense is replaced
+after a pause that grows with every failure in a row; whoever was waiting for an answer is told at once, in one
+sentence, and so is whoever asks during the pause. Nothing is asked again on a client's behalf: an answer half given
+cannot be taken back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import itertools
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from ..config import EngineSettings
+from ..errors import LumenError, NoModel, UsageError, by_code
+from . import protocol
+from .process import Launch, Patience, Weights, Worker
+from .protocol import Accepted, Cancel, Event, Finished, Generate, Load, ModelFacts, Refused, Tokenize, Tokens
+
+__all__ = ["Answer", "Engine", "Patience", "Status", "Weights", "check"]
+
+State = Literal["stopped", "loading", "ready", "restarting"]
+News = Accepted | Tokens | Finished
+
+
+@dataclass(frozen=True)
+class Status:
+    """``percent`` of the weights loaded; ``restarts`` since ``start``; ``failure``: why the last worker was lost."""
+
+    state: State
+    percent: int
+    restarts: int
+    running: int
+    waiting: int
+    facts: ModelFacts | None
+    failure: str
+
+
+class Answer:
+    """One request under way: iterate over its news, or cancel it.
+
+    Iterating gives ``Accepted``, ``Tokens``…, ``Finished`` and ends. It raises ``TooLong``, ``Busy`` or ``UsageError``
+    if the worker refuses the request, and ``NoModel`` if the worker is lost in the middle. An answer that nobody reads
+    any more must be cancelled; used as a context manager it is when the block is left.
+    """
+
+    def __init__(self, number: int, cancel: Callable[[int], None]) -> None:
+        self.id = number
+        self._cancel = cancel
+        self._news: asyncio.Queue[News | LumenError] = asyncio.Queue()
+        self._ended = False
+
+    def cancel(self) -> None:
+        """The worker stops within one step; ``Finished`` with reason ``cancelled`` follows."""
+        if not self._ended:
+            self._cancel(self.id)
+
+    async def __aiter__(self) -> AsyncIterator[News]:
+        while True:
+            news = await self._news.get()
+            if isinstance(news, LumenError):
+                raise news
+            yield news
+            if isinstance(news, Finished):
+                return
+
+    async def __aenter__(self) -> Answer:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        self.cancel()
+
+    def _tell(self, event: Event | LumenError) -> bool:
+        """Takes one event; True if it was the last."""
+        match event:
+            case Refused(_, code, what, then):
+                self._put(by_code().get(code, UsageError)(what, then=then), last=True)
+            case Finished(reason="error", message=message):
+                self._put(NoModel(message or "The engine could not go on.", then="Ask again."), last=True)
+            case _:
+                self._put(event, last=isinstance(event, Finished | LumenError))
+        return self._ended
+
+    def _put(self, news: News | LumenError, *, last: bool) -> None:
+        self._ended = self._ended or last
+        self._news.put_nowait(news)
+
+
+class Engine:
+    """Keeps one model loaded in a worker of its own, and routes requests to it. One event loop, no threads.
+
+    Args:
+        weights: the object's ciphertext and key.
+        settings: how the model runs.
+        launch: starts one worker in its sandbox (see ``launch.worker``).
+        reasoning: the manifest's markers, if the model has any.
+    """
+
+    def __init__(
+        self,
+        weights: Weights,
+        settings: EngineSettings,
+        *,
+        launch: Launch,
+        reasoning: tuple[str, str] | None = None,
+        patience: Patience | None = None,
+    ) -> None:
+        self._weights, self._launch, self._patience = weights, launch, patience or Patience()
+        self._load = Load(weights.object_id, weights.stored_size, settings, reasoning)
+        self._numbers = itertools.count(1)
+        self._answers: dict[int, Answer] = {}
+        self._worker: Worker | None = None
+        self._keeper: asyncio.Task[None] | None = None
+        self._state: State = "stopped"
+        self._facts: ModelFacts | None = None
+        self._restarts = 0
+        self._failure = ""
+
+    async def start(self) -> ModelFacts:
+        """Loads the model; what goes wrong this first time is raised, and nothing is left running.
+
+        Raises:
+            Damaged, WrongKey, TooNew, NoSpace: the model cannot be loaded.
+            NoModel: the worker did not come up.
+        """
+        self._state = "loading"
+        try:
+            facts = await self._begin()
+        except BaseException:
+            self._state = "stopped"
+            raise
+        self._keeper = asyncio.create_task(self._keep())
+        return facts
+
+    def submit(self, request: Generate) -> Answer:
+        """Begins one request. ``NoModel`` while there is no worker to do it."""
+        worker = self._available()
+        answer = Answer(next(self._numbers), lambda number: worker.send(Cancel(number)))
+        self._answers[answer.id] = answer
+        worker.send(dataclasses.replace(request, id=answer.id))
+        return answer
+
+    async def tokenize(self, text: str, *, add_special: bool = False, parse_special: bool = False) -> tuple[int, ...]:
+        """The model's token ids of ``text``."""
+        worker = self._available()
+        number = next(self._numbers)
+        reply = worker.tokens(number)
+        worker.send(Tokenize(number, text, add_special, parse_special))
+        return await reply
+
+    async def stop(self) -> None:
+        """Ends the worker; answers under way fail with ``NoModel``."""
+        self._state = "stopped"
+        if self._keeper:
+            self._keeper.cancel()
+            await asyncio.gather(self._keeper, return_exceptions=True)
+        if self._worker:
+            await self._worker.close()
+        self._fail_answers("The model was unloaded.", then="Ask an operator which model is active.")
+        self._worker = self._facts = None
+
+    def status(self) -> Status:
+        beat = self._worker.beat if self._worker else protocol.Beat()
+        percent = 100 if self._state == "ready" else self._worker.percent if self._worker else 0
+        return Status(self._state, percent, self._restarts, beat.running, beat.waiting, self._facts, self._failure)
+
+    @property
+    def ready(self) -> bool:
+        return self._state == "ready"
+
+    @property
+    def facts(self) -> ModelFacts | None:
+        return self._facts
+
+    def _available(self) -> Worker:
+        if self._worker is None or not self.ready or self._worker.lost.done():
+            words = {"stopped": "The model is not loaded.", "loading": "The model is still being loaded."}
+            raise NoModel(
+                words.get(self._state, "The engine stopped and is being started again."),
+                then="Try again in a few seconds.",
+            )
+        return self._worker
+
+    async def _begin(self) -> ModelFacts:
+        """One worker with the model in it, or the error and no worker."""
+        self._worker = None
+        worker = await Worker.start(self._launch, self._patience, self._hear)
+        self._worker = worker
+        try:
+            self._facts = await worker.load(self._weights, self._load)
+        except BaseException:
+            self._worker = None
+            await worker.close()
+            raise
+        self._state = "ready"
+        return self._facts
+
+    def _hear(self, event: Event) -> None:
+        answer = self._answers.get(event.id)
+        if answer and answer._tell(event):
+            del self._answers[event.id]
+
+    async def _keep(self) -> None:
+        """Waits until the worker is lost, then puts another in its place; for ever."""
+        loop = asyncio.get_running_loop()
+        pause = self._patience.backoff
+        while True:
+            born = loop.time()
+            if self._worker:
+                await self._bury(self._worker)
+            if loop.time() - born > self._patience.steady:
+                pause = self._patience.backoff
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, self._patience.longest)
+            self._restarts += 1
+            try:
+                await self._begin()
+            except (LumenError, OSError) as error:
+                self._failure = str(error)
+
+    async def _bury(self, worker: Worker) -> None:
+        self._failure = await worker.lost
+        self._state = "restarting"
+        self._fail_answers(
+            f"{self._failure} This answer is lost; the model is being loaded again.",
+            then="Ask again in a few seconds.",
+        )
+        with contextlib.suppress(OSError):
+            await worker.close()
+
+    def _fail_answers(self, what: str, *, then: str) -> None:
+        for answer in self._answers.values():
+            answer._tell(NoModel(what, then=then))
+        self._answers.clear()
+
+
+async def check(
+    weights: Weights, settings: EngineSettings, *, launch: Launch, patience: Patience | None = None
+) -> ModelFacts:
+    """What install asks of a new model: parsed strictly and laid out by llama.cpp in a sandboxed worker that is then
+    gone, without its weights being read or memory for them taken.
+
+    Raises:
+        Damaged, WrongKey, TooNew, NoModel: as :meth:`Engine.start`.
+    """
+    worker = await Worker.start(launch, patience or Patience(), lambda event: None)
+    try:
+        return await worker.load(weights, Load(weights.object_id, weights.stored_size, settings, check_only=True))
+    finally:
+        await worker.close()
