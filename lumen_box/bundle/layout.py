@@ -13,7 +13,7 @@ import re
 
 from ..errors import Damaged
 from ..trust.layout import NAME as _NAME
-from ..trust.layout import TargetPath
+from ..trust.layout import TargetPath, parse_metadata_name
 
 TOP = "lumen-medium"
 VERSION = "v1"
@@ -44,7 +44,8 @@ def key_id(value: str) -> str:
 
 
 def metadata_name(value: str) -> str:
-    return checked(value, r"(?:[1-9][0-9]{0,9}\.)?[a-z]+\.json", "The name of a metadata file")
+    parse_metadata_name(value)
+    return value
 
 
 def target_file(path: str, sha256: str) -> tuple[str, ...]:

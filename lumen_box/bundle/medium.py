@@ -16,11 +16,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from ..errors import Damaged, NotFound, PartMissing, TooNew
+from ..errors import Damaged, NotFound, TooNew
 from . import layout, limits
-from .files import names_in, open_below, opened, read_at, read_small
+from .files import names_in, open_below, read_small
 from .manifest import StoredObject
-from .slices import Place
+from .parts import missing, read_part
 
 _AGAIN = "Use an intact copy, or ask the publisher for a new one."
 
@@ -104,14 +104,13 @@ class Medium:
         """
         slices = stored.slices
         for part in range(slices.part_of(start), slices.parts + 1):
-            name = layout.part_name(part)
-            with opened(self._root, (*self._object(publisher, stored.id), name)) as fd:
-                if fd is None:
-                    raise _missing(name, stored.id)
-                _check_length(fd, slices.part_size(part), name)
-                first = max(start, slices.part_start(part))
-                for segment in range(first, slices.part_start(part + 1)):
-                    yield segment, _verified(fd, slices.place(segment), name, stored.segments[segment])
+            folder = open_below(self._root, self._object(publisher, stored.id), directory=True)
+            if folder is None:
+                raise missing(part, stored)
+            try:
+                yield from read_part(folder, stored, part, start)
+            finally:
+                os.close(folder)
 
     def _object(self, publisher: str, object_id: str) -> tuple[str, ...]:
         return layout.publisher_id(publisher), layout.OBJECTS, layout.object_id(object_id)
@@ -141,28 +140,3 @@ def _no_medium(where: Path | int) -> NotFound:
         kept="Nothing was changed.",
         then=f"Name the mount point, or the folder {layout.TOP} on it.",
     )
-
-
-def _missing(name: str, object_id: str) -> PartMissing:
-    return PartMissing(
-        f"The medium lacks {name} of the object {object_id}.",
-        kept="What has been read so far is kept.",
-        then="Insert the next medium of the same export and run the same command again.",
-    )
-
-
-def _check_length(fd: int, expected: int, name: str) -> None:
-    size = os.fstat(fd).st_size
-    if size != expected:
-        how = "was cut short" if size < expected else "has bytes added to it"
-        raise Damaged(f"{name} {how}: it has {size} bytes instead of {expected}.", then=_AGAIN)
-
-
-def _verified(fd: int, place: Place, name: str, sha256: str) -> bytes:
-    os.posix_fadvise(fd, place.offset + place.size, place.size, os.POSIX_FADV_WILLNEED)
-    data = read_at(fd, place.offset, place.size)
-    if hashlib.sha256(data).hexdigest() != sha256:
-        raise Damaged(
-            f"{name} is damaged at byte {place.offset}: a segment does not have its signed hash.", then=_AGAIN
-        )
-    return data
