@@ -15,8 +15,7 @@ from ..sealed.recipient import RecipientKey
 from ..sealed.signatures import SigningKey
 from ..vault import KeyFile, Passphrase, Recovery, Unlock, Vault, new_recovery_code
 from .home import HomeLock, Identity, prepare, write_identity
-
-IDENTITY, RECIPIENT, AUDIT = "identity", "recipient", "audit"  # purposes in the keyring
+from .purposes import AUDIT, IDENTITY, RECIPIENT
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,95 @@
+"""The whole appliance in one process: the box, whom it trusts, what it holds, and what runs."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from ..accounts.tokens import Tokens
+from ..bundle.manifest import Manifest
+from ..clock import Clock
+from ..config import Settings
+from ..engine import launch
+from ..engine.supervisor import Weights, check
+from ..errors import Damaged
+from ..vault import Unlock
+from .box import Box
+from .engines import EngineRoom, Start
+from .ports import Sample, State
+from .publishers import Publishers
+from .store import Store
+
+
+class Appliance:
+    """What the gateway serves; ``start`` starts one engine worker in its sandbox."""
+
+    def __init__(self, box: Box, start: Start = launch.worker) -> None:
+        self.box, self._start = box, start
+        self.publishers = Publishers(box)
+        self.store = Store(box.home, box.disk, box.clock)
+        self.models = EngineRoom(box, self.publishers, self.store, start)
+        self.stopping = False
+
+    @property
+    def settings(self) -> Settings:
+        return self.box.settings
+
+    @property
+    def clock(self) -> Clock:
+        return self.box.clock
+
+    @property
+    def tokens(self) -> Tokens:
+        return self.box.tokens
+
+    @property
+    def sealed(self) -> bool:
+        return self.box.sealed
+
+    def unlock(self, key: Unlock, actor: str) -> None:
+        """Opens the vault, and makes the catalogue agree with what is really there."""
+        self.box.unlock(key, actor)
+        self.box.catalogue.rebuild(self.store.found())
+
+    async def close(self) -> None:
+        self.stopping = True
+        await self.models.close()
+        self.box.close()
+
+    def state(self) -> State:
+        """Whether a question asked now would be answered, and if not, why."""
+        if self.stopping:
+            return "stopping"
+        if self.sealed:
+            return "sealed"
+        if self.models.ready:
+            return "ready"
+        return "loading" if self.models.loading else "no_model"
+
+    def samples(self) -> Iterable[Sample]:
+        return self.models.samples()
+
+    def check_weights(self, path: Path, key: bytes, manifest: Manifest) -> None:
+        """Has a sandboxed worker parse and lay out a model that is not installed yet; ``Damaged`` if it is unsound
+        or not what its manifest says. Runs outside any event loop."""
+        stored = manifest.model
+        weights = Weights(
+            stored.id,
+            stored.stored_size,
+            lambda: os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC),
+            lambda: key,
+        )
+        facts = asyncio.run(check(weights, self.settings.engine, launch=self._start))
+        for what, said, found in (
+            ("architecture", manifest.architecture, facts.architecture),
+            ("number of parameters", manifest.parameters, facts.parameters),
+            ("context", manifest.context, facts.trained_context),
+        ):
+            if said != found:
+                raise Damaged(
+                    f"The {what} in the manifest of {manifest.name} is {said}, in the model itself it is {found}.",
+                    kept="Nothing was installed.",
+                    then="Ask the publisher for a corrected medium.",
+                )

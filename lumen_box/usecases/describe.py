@@ -1,0 +1,131 @@
+"""What is installed, in the words that the command line, the console and the API share."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ..audit import Event
+from ..catalogue import Installed, ModelName
+from ..clock import stamp
+from ..errors import Damaged, LumenError
+from ..progress import Report, Step
+from .appliance import Appliance
+from .media import Offer
+from .purposes import CONTENT
+
+
+@dataclass(frozen=True)
+class ModelDescription:
+    """The fields of ``model show --json``. ``size`` is in bytes, ``context`` in tokens."""
+
+    name: str
+    version: str
+    state: str
+    role: str
+    architecture: str
+    parameters: int
+    context: int
+    quantisation: str
+    size: int
+    publisher: str
+    publisher_id: str
+    release: int
+    signed_at: str
+    installed_at: str
+    licence: str | None
+    template_sha256: str | None
+    card: str | None
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def show(appliance: Appliance, wanted: ModelName) -> ModelDescription:
+    """Everything about one installed version."""
+    installed = appliance.box.catalogue.one(wanted, appliance.publishers.aliases())
+    return describe(appliance, installed)
+
+
+def describe(appliance: Appliance, installed: Installed) -> ModelDescription:
+    manifest = appliance.store.manifest(installed)
+    publisher = appliance.publishers.get(installed.publisher)
+    return ModelDescription(
+        name=manifest.name,
+        version=manifest.version,
+        state=state_of(appliance, installed),
+        role=manifest.role,
+        architecture=manifest.architecture,
+        parameters=manifest.parameters,
+        context=manifest.context,
+        quantisation=manifest.quantisation,
+        size=manifest.model.size,
+        publisher=publisher.alias,
+        publisher_id=publisher.id,
+        release=manifest.release,
+        signed_at=stamp(manifest.signed_at),
+        installed_at=installed.installed_at,
+        licence=manifest.licence,
+        template_sha256=manifest.template_sha256,
+        card=manifest.card,
+    )
+
+
+def listing(appliance: Appliance) -> list[dict[str, Any]]:
+    """One short record a version; a damaged one is listed as such instead of hiding the others."""
+    records = []
+    for installed in appliance.box.catalogue.installed():
+        try:
+            record = describe(appliance, installed).to_json()
+        except LumenError as error:
+            record = {"name": installed.name, "version": installed.version, "state": "damaged", "why": error.what}
+        records.append({key: value for key, value in record.items() if key != "card"})
+    return records
+
+
+def state_of(appliance: Appliance, installed: Installed) -> str:
+    """``active``, ``installed`` or ``revoked``; ``default`` is added where it answers for its role."""
+    try:
+        appliance.models.refuse_revoked(installed, appliance.store.manifest(installed))
+    except Damaged:
+        return "damaged"
+    except LumenError:
+        return "revoked"
+    active = appliance.box.catalogue.active_version(installed.publisher, installed.name)
+    if not active or active.version != installed.version:
+        return "installed"
+    default = appliance.box.catalogue.default(installed.role)
+    return "active (default)" if default == (installed.publisher, installed.name) else "active"
+
+
+def offered(appliance: Appliance, offers: list[Offer]) -> list[dict[str, Any]]:
+    """What a medium offers, and what of it is here already."""
+    here = {entry.key for entry in appliance.box.catalogue.installed()}
+    return [
+        {
+            "publisher": offer.publisher.alias,
+            "name": offer.name,
+            "version": offer.version,
+            "installed": (offer.publisher.id, offer.name, offer.version) in here,
+        }
+        for offer in offers
+    ]
+
+
+def verify(appliance: Appliance, wanted: ModelName, actor: str, report: Report) -> Installed:
+    """Reads an installed model's every byte again. ``Damaged`` names what is wrong, and nothing is changed."""
+    box = appliance.box
+    installed = box.catalogue.one(wanted, appliance.publishers.aliases())
+    with box.audit.act(
+        Event.MODEL_VERIFIED, actor, publisher=installed.publisher, model=installed.name, version=installed.version
+    ):
+        manifest = appliance.store.manifest(installed)
+        report(Step(f"Reading {installed.name} {installed.version}"))
+        key = box.vault.get(CONTENT, manifest.model.id)
+        if not appliance.store.whole(manifest.model, report) or not appliance.store.opens(manifest.model, key):
+            raise Damaged(
+                f"The stored weights of {installed.name}@{installed.version} are damaged.",
+                kept="Nothing was changed.",
+                then="Install the model again from its medium: what is damaged is replaced.",
+            )
+    return installed

@@ -1,0 +1,142 @@
+"""Installing a model from a medium: verified, resumable, and invisible until it is whole.
+
+The order is the safety argument. Everything that can refuse without copying comes first; the content key is opened
+before 40 GB are copied; the model exists when its manifest is renamed into place; floors rise last, so that a failed
+install never locks out the medium that would have worked.
+
+    intent → metadata → floors → revocations → key → space → segments → sandboxed check
+           → key wrapped → object published → manifest published → catalogue → floors → outcome
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from dataclasses import dataclass
+
+from ..audit import Event
+from ..bundle.manifest import Manifest, StoredObject
+from ..bundle.medium import Medium
+from ..bundle.recipients import open_content_key
+from ..catalogue import Installed, ModelName
+from ..errors import PartMissing
+from ..progress import Report, Step
+from ..sealed.recipient import RecipientKey
+from . import media
+from .appliance import Appliance
+from .media import Offer
+from .purposes import CONTENT, RECIPIENT
+from .staging import Staging
+
+
+@dataclass(frozen=True)
+class InstallResult:
+    """``fresh`` is False where the very same model was installed and whole already."""
+
+    installed: Installed
+    publisher: str
+    fresh: bool
+
+
+def install(
+    appliance: Appliance,
+    medium: Medium,
+    wanted: ModelName | None,
+    actor: str,
+    report: Report,
+    *,
+    allow_expired: bool = False,
+) -> InstallResult:
+    """Installs ``wanted``, or the only model on the medium. Run again after any interruption, it goes on.
+
+    Raises what can be wrong with a medium: ``Untrusted`` 20, ``Stale`` 21, ``Damaged`` 22, ``NoSpace`` 23,
+    ``NotForThisBox`` 24, ``TooNew`` 25, ``PartMissing`` 26; ``UsageError`` where the choice is not clear.
+    """
+    box, publishers = appliance.box, appliance.publishers
+    with (
+        box.administration(),
+        box.audit.act(Event.MODEL_INSTALLED, actor, wanted=str(wanted or ""), expired_allowed=allow_expired) as learned,
+    ):
+        report(Step("Verifying the medium"))
+        found = media.offers(media.verify(publishers, medium, actor, allow_expired=allow_expired))
+        offer = media.choose(found, wanted)
+        learned |= {"publisher": offer.publisher.id, "model": offer.name, "version": offer.version}
+        manifest, data = media.read_manifest(medium, offer)
+        learned |= {"manifest": hashlib.sha256(data).hexdigest(), "object": manifest.model.id}
+        media.refuse_unfit(offer, manifest, box.identity.box_id)
+        job = _Job(appliance, medium, offer, manifest, data, actor, report)
+        fresh = job.bring_in()
+        installed = appliance.store.publish_manifest(offer.publisher.id, manifest, data)
+        box.catalogue.add(installed)
+        floors = media.raised_floors(offer.source, manifest)
+        publishers.keep(offer.publisher, offer.source.accepted, floors, actor)
+        return InstallResult(installed, offer.publisher.alias, fresh)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One object on its way into the store."""
+
+    appliance: Appliance
+    medium: Medium
+    offer: Offer
+    manifest: Manifest
+    data: bytes
+    actor: str
+    report: Report
+
+    @property
+    def stored(self) -> StoredObject:
+        return self.manifest.model
+
+    def bring_in(self) -> bool:
+        """Ciphertext and wrapped key, both durable. Returns whether anything had to be copied."""
+        vault, store = self.appliance.box.vault, self.appliance.store
+        if vault.get_or_none(CONTENT, self.stored.id) is not None:
+            self.report(Step("Checking what is here already"))
+            if store.whole(self.stored, self.report):
+                return False
+        folder = self.appliance.box.home.staging / self.stored.id
+        staging = Staging(folder, self.stored, hashlib.sha256(self.data).hexdigest(), self.appliance.box.disk)
+        with contextlib.closing(staging):
+            key = self._copy(staging)
+            self.report(Step("Checking the model in a sandbox"))
+            self.appliance.check_weights(staging.data, key, self.manifest)
+            with self.appliance.box.keyring_change(self.actor) as change:
+                change.put(CONTENT, self.stored.id, key)
+            store.publish_object(staging.data, self.stored)
+        staging.discard()
+        return True
+
+    def _copy(self, staging: Staging) -> bytes:
+        """Copies what is not staged yet; returns the content key, which is opened before anything is reserved."""
+        self.report(Step(f"Copying {self.offer.name} {self.offer.version}"))
+        first = staging.first() or self._first_on_medium()
+        key = self._content_key(first)
+        staging.resume(self.report)
+        try:
+            for index, segment in self.medium.segments(self.offer.publisher.id, self.stored, start=staging.done):
+                staging.add(index, segment, self.report)
+        except PartMissing as error:
+            raise PartMissing(
+                error.what,
+                kept=f"{staging.done} of {self.stored.slices.segments} segments are kept.",
+                then=error.then,
+            ) from error
+        return key
+
+    def _first_on_medium(self) -> bytes:
+        """Segment 0: its header commits to the content key."""
+        return next(segment for _, segment in self.medium.segments(self.offer.publisher.id, self.stored))
+
+    def _content_key(self, first: bytes) -> bytes:
+        """The object's key, by the newest of this box's enrolments that the medium knows."""
+        vault, identity = self.appliance.box.vault, self.appliance.box.identity
+        keys = [
+            RecipientKey.from_seed(vault.get(RECIPIENT, number)) for number in sorted(vault.ids(RECIPIENT), key=int)
+        ]
+        for key in reversed(keys):
+            sealed = self.medium.recipient(self.offer.publisher.id, self.stored.id, key.public.key_id)
+            if sealed is not None:
+                return open_content_key(sealed, self.stored, identity.box_id, key, first)
+        return open_content_key(None, self.stored, identity.box_id, keys[0], first)

@@ -1,0 +1,13 @@
+"""What the vault keeps for the use cases: the purposes of its entries, and what their ids are."""
+
+from __future__ import annotations
+
+from typing import Final
+
+IDENTITY: Final = "identity"  # "box": seed of the key that signs enrolments
+RECIPIENT: Final = "recipient"  # sequence of the enrolment: seed of the key that content keys are sealed to
+AUDIT: Final = "audit"  # generation: seed of the key that signs checkpoints
+CONTENT: Final = "content"  # object id: content key
+PINNED: Final = "trust"  # publisher id: alias, name and fingerprint of the pinned root
+FLOORS: Final = "floors"  # publisher id
+REVOCATIONS: Final = "revocations"  # publisher id
