@@ -99,16 +99,18 @@ class _Session:
 
     def read_roots(self) -> None:
         """Every newer root, each signed by the one before and by itself."""
-        for count in range(1, MAX_ROOTS + 1):
-            version = self._signed[ROOT]["version"] + 1
-            name = layout.metadata_name(ROOT, version)
-            if not self._known_root(name, version):
-                data = self._fetch(name)
-                if data is None:
-                    return
-                self._take_root(name, data, version)
-            if count == MAX_ROOTS:
-                raise Damaged(f"There are more than {MAX_ROOTS} roots after the pinned one.", kept=KEPT, then=AGAIN)
+        while self._next_root(self._signed[ROOT]["version"] + 1):
+            if len(self._roots) > MAX_ROOTS:
+                raise Damaged(f"There are more than {MAX_ROOTS} roots from the pinned one on.", kept=KEPT, then=AGAIN)
+
+    def _next_root(self, version: int) -> bool:
+        name = layout.metadata_name(ROOT, version)
+        if self._known_root(name, version):
+            return True
+        data = self._fetch(name)
+        if data is not None:
+            self._take_root(name, data, version)
+        return data is not None
 
     def _known_root(self, name: str, version: int) -> bool:
         if name in self._known:
