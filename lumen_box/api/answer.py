@@ -1,0 +1,103 @@
+"""From a generation to an HTTP response, streaming or whole, in whichever of OpenAI's shapes.
+
+The headers wait until the engine has accepted the request, so that a refusal gets its own status. From then on an error
+is the last event of the stream. A client that goes away, or takes nothing for ``patience`` seconds, ends the
+generation within one step of the engine, also while it still waits in the queue.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from ..engine.protocol import Finished, Tokens
+from ..errors import Interrupted, LumenError
+from ..schemas import sse
+from ..schemas.errors import body_of
+from .generations import Generation
+from .responses import Json, dumps, error_response
+
+PATIENCE = 60.0  # seconds for a client to take what was written
+ALIVE_SECONDS = 15.0  # between signs of life
+_STREAM_HEADERS = [(b"content-type", sse.MEDIA_TYPE.encode()), (b"x-accel-buffering", b"no")]
+
+
+class Shape(Protocol):
+    """How an answer is written down."""
+
+    def opening(self) -> bytes: ...
+    def chunk(self, news: Tokens) -> bytes: ...
+    def closing(self, finished: Finished) -> bytes: ...
+    def whole(self, log: Sequence[Tokens], finished: Finished) -> dict[str, Any]: ...
+
+
+class Answer(Response):
+    """Follows one generation that nobody else reads: with the connection the generation ends."""
+
+    def __init__(self, generation: Generation, shape: Shape, *, stream: bool, patience: float = PATIENCE) -> None:
+        self._generation, self._shape, self._stream, self._patience = generation, shape, stream, patience
+        self.background = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        write = self._streamed if self._stream else self._whole
+        writing = asyncio.ensure_future(write(scope, receive, send))
+        leaving = asyncio.ensure_future(_left(receive))
+        try:
+            await asyncio.wait({writing, leaving}, return_when=asyncio.FIRST_COMPLETED)
+            if writing.done():
+                await writing
+        except TimeoutError:  # the client takes nothing: no polite ending would reach it either
+            _abort(scope)
+        finally:
+            self._generation.stop(Interrupted("The client went away before the answer was complete."))
+            for task in (writing, leaving):
+                task.cancel()
+            await asyncio.gather(writing, leaving, return_exceptions=True)
+
+    async def _whole(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            response: Response = Json(self._shape.whole(self._generation.log, await self._generation.result()))
+        except LumenError as error:
+            response = error_response(error)
+        async with asyncio.timeout(self._patience):
+            await response(scope, receive, send)
+
+    async def _streamed(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await self._generation.accepted()
+        except LumenError as error:
+            await error_response(error)(scope, receive, send)
+            return
+        await send({"type": "http.response.start", "status": 200, "headers": _STREAM_HEADERS})
+        await self._write(send, self._shape.opening())
+        async for batch in self._generation.follow(pause=ALIVE_SECONDS):
+            data = b"".join(map(self._shape.chunk, batch)) if batch else sse.KEEP_ALIVE
+            if data:
+                await self._write(send, data)
+        await self._write(send, await self._last(), more=False)
+
+    async def _last(self) -> bytes:
+        try:
+            return self._shape.closing(await self._generation.result()) + sse.DONE
+        except LumenError as error:
+            return sse.encode(dumps(body_of(error)))
+
+    async def _write(self, send: Send, data: bytes, more: bool = True) -> None:
+        async with asyncio.timeout(self._patience):
+            await send({"type": "http.response.body", "body": data, "more_body": more})
+
+
+async def _left(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def _abort(scope: Scope) -> None:
+    """Drops the connection without flushing; the server puts the means into the request's state."""
+    with contextlib.suppress(KeyError):
+        scope["state"]["abort"]()

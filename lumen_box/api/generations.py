@@ -1,0 +1,268 @@
+"""Generations: answers as objects of the server, with an id, an owner and a numbered log of what was said.
+
+The engine writes the log at its own pace; any number of readers follow it from any number, at theirs. So a slow reader
+holds up nobody, and one that comes back goes on from where it was. How many there may be at once is bounded; beyond
+that the answer is ``QueueFull``, at once.
+
+A generation ends in exactly one outcome: finished, or an error (cancelled, refused, the engine died, access withdrawn).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+from ..clock import Clock
+from ..engine.protocol import Accepted, Finished, Tokens
+from ..errors import Interrupted, LumenError, NotFound
+from ..schemas.errors import QueueFull, Stopping, Withdrawn
+from .authorise import Action, authorise
+from .metrics import GatewayMetrics
+from .ports import Answering, News
+from .principal import Principal
+from .responses import unexpected
+
+KEPT_SECONDS = 300.0  # a detached generation that ended can be read for so long
+SWEEP_SECONDS = 0.5  # how often ended tokens and kept generations are looked for
+MAX_RETRY_SECONDS = 60
+REMEMBERED = 32  # durations of past generations, to guess when to come back
+
+Job = Callable[[], Awaitable[Answering]]  # renders the prompt and asks the engine
+
+
+class Generation:
+    """One answer. Read it with :meth:`follow`; it owns no connection."""
+
+    def __init__(self, owner: Principal, model: str, began: float, created: int, priority: int, detached: bool) -> None:
+        self.id = secrets.token_hex(12)
+        self.owner, self.model, self.priority, self.detached = owner, model, priority, detached
+        self.began, self.created = began, created
+        self.ended: float | None = None
+        self.log: list[Tokens] = []  # entry n has the number n
+        self.prompt_tokens: int | None = None  # None until the engine has accepted it
+        self.finished: Finished | None = None
+        self.error: LumenError | None = None
+        self.task: asyncio.Task[None] | None = None
+        self._changed = asyncio.Event()
+
+    @property
+    def done(self) -> bool:
+        return self.finished is not None or self.error is not None
+
+    def take(self, event: News) -> None:
+        """Writes down what the engine says."""
+        match event:
+            case Accepted():
+                self.prompt_tokens = event.prompt_tokens
+            case Tokens():
+                self.log.append(event)
+            case Finished(reason="stop" | "length"):
+                self.finished = event
+            case Finished():
+                self.error = Interrupted("This answer was cancelled.")
+        self._tell()
+
+    def fail(self, error: LumenError) -> None:
+        if not self.done:
+            self.error = error
+            self._tell()
+
+    def stop(self, error: LumenError) -> None:
+        """Ends it from outside: readers get ``error``, the engine stops within one step."""
+        if not self.done:
+            self.fail(error)
+            if self.task is not None:
+                self.task.cancel()
+
+    async def accepted(self) -> None:
+        """Returns once the engine has taken it on; raises what refused it before."""
+        while self.prompt_tokens is None and not self.log and not self.done:
+            await self._change()
+        if self.error is not None and not self.log:
+            raise self.error
+
+    async def follow(self, start: int = 0, pause: float | None = None) -> AsyncIterator[Sequence[Tokens]]:
+        """The log from entry ``start``, in batches as it grows, until the end; :meth:`result` says how it ended.
+
+        With ``pause``, an empty batch comes whenever that many seconds brought nothing.
+        """
+        while True:
+            if len(self.log) > start:
+                batch = self.log[start:]
+                start += len(batch)
+                yield batch
+            elif self.done:
+                return
+            elif not await self._change(pause):
+                yield ()
+
+    async def result(self) -> Finished:
+        """How it ended, once it has; raises the error if it ended in one."""
+        while self.finished is None:
+            if self.error is not None:
+                raise self.error
+            await self._change()
+        return self.finished
+
+    async def _change(self, seconds: float | None = None) -> bool:
+        waiting = self._changed
+        try:
+            async with asyncio.timeout(seconds):
+                await waiting.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    def _tell(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """``places``: sequences the engine decodes at once; ``queue``: how many more may wait."""
+
+    places: int
+    queue: int
+
+    @property
+    def total(self) -> int:
+        return self.places + self.queue
+
+
+class Generations:
+    """All generations of this gateway."""
+
+    def __init__(
+        self, bounds: Bounds, clock: Clock, metrics: GatewayMetrics, still_valid: Callable[[str], bool] = lambda _: True
+    ) -> None:
+        self._bounds, self._clock, self._metrics, self._still_valid = bounds, clock, metrics, still_valid
+        self._all: dict[str, Generation] = {}
+        self._durations: deque[float] = deque(maxlen=REMEMBERED)
+        self._sweeper: asyncio.Task[None] | None = None
+        self._stopping = False
+
+    @property
+    def live(self) -> list[Generation]:
+        return [one for one in self._all.values() if not one.done]
+
+    @property
+    def stopping(self) -> bool:
+        return self._stopping
+
+    @property
+    def waiting(self) -> int:
+        """How many the engine has not taken on yet."""
+        return sum(one.prompt_tokens is None for one in self.live)
+
+    def begin(self, owner: Principal, model: str, job: Job, *, priority: int = 0, detached: bool = False) -> Generation:
+        """Starts ``job``. Raises ``QueueFull`` or ``Stopping`` without having started anything."""
+        if self._stopping:
+            raise _stopping()
+        if len(self.live) >= self._bounds.total:
+            self._metrics.rejected.add()
+            raise self._full()
+        now = self._clock.monotonic()
+        created = int(self._clock.now().timestamp())
+        generation = Generation(owner, model, now, created, priority, detached)
+        self._all[generation.id] = generation
+        generation.task = asyncio.get_running_loop().create_task(self._run(generation, job))
+        if self._sweeper is None:
+            self._sweeper = asyncio.get_running_loop().create_task(self._sweep())
+        return generation
+
+    def get(self, identity: str, principal: Principal, action: Action = Action.FOLLOW) -> Generation:
+        """The generation ``identity``; one of somebody else is ``NotFound`` like one that never was."""
+        generation = self._all.get(identity)
+        if generation is not None:
+            with contextlib.suppress(LumenError):
+                authorise(principal, action, owner=generation.owner.id)
+                return generation
+        raise NotFound(f"There is no generation {identity[:40]!r}.")
+
+    def end_of(self, whom: str) -> int:
+        """Ends what runs under a principal's id or credential: their access was withdrawn. Returns how many."""
+        ended = [one for one in self.live if whom in (one.owner.id, one.owner.credential)]
+        for generation in ended:
+            generation.stop(_withdrawn())
+        return len(ended)
+
+    def stop_all(self, error: LumenError) -> None:
+        """For sealing the box or changing the model under running answers."""
+        for generation in self.live:
+            generation.stop(error)
+
+    async def close(self, grace: float) -> None:
+        """Takes on nothing new, gives what runs ``grace`` seconds to finish, then ends the rest plainly."""
+        self._stopping = True
+        tasks = [one.task for one in self.live if one.task]
+        if tasks and grace > 0:
+            await asyncio.wait(tasks, timeout=grace)
+        self.stop_all(_stopping())
+        if tasks:
+            await asyncio.wait(tasks, timeout=1.0)
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+
+    async def _run(self, generation: Generation, job: Job) -> None:
+        try:
+            await self._write(generation, await job())
+        except asyncio.CancelledError:
+            generation.fail(Interrupted("This answer was cancelled."))
+        except LumenError as error:
+            generation.fail(error)
+        except Exception as error:
+            generation.fail(unexpected(error))
+        finally:
+            self._finish(generation)
+
+    async def _write(self, generation: Generation, answer: Answering) -> None:
+        try:
+            async for news in answer:
+                if isinstance(news, Tokens) and not generation.log:
+                    self._metrics.first_token.observe(self._clock.monotonic() - generation.began)
+                generation.take(news)
+        finally:
+            answer.cancel()
+        generation.fail(LumenError("The engine ended this answer without saying why.", then="Try again."))
+
+    def _finish(self, generation: Generation) -> None:
+        generation.ended = self._clock.monotonic()
+        self._durations.append(generation.ended - generation.began)
+        self._metrics.ended(generation.model, generation.finished, generation.error)
+        if not generation.detached:
+            self._all.pop(generation.id, None)
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(SWEEP_SECONDS)
+            now = self._clock.monotonic()
+            for one in list(self._all.values()):
+                if one.ended is not None and now - one.ended > KEPT_SECONDS:
+                    del self._all[one.id]
+            for credential in {one.owner.credential for one in self.live if one.owner.kind == "token"}:
+                if not self._still_valid(credential):
+                    self.end_of(credential)
+
+    def _full(self) -> QueueFull:
+        """Guesses from past durations when a place in the queue will be free."""
+        usual = sum(self._durations) / len(self._durations) if self._durations else 1.0
+        seconds = min(MAX_RETRY_SECONDS, max(1, round(usual / max(1, self._bounds.places))))
+        return QueueFull(
+            f"The queue is full: {len(self.live)} requests are being answered or waiting.",
+            kept="This one was not taken on.",
+            then=f"Try again in {seconds} seconds.",
+            retry_after=seconds,
+        )
+
+
+def _stopping() -> Stopping:
+    return Stopping("The gateway is shutting down.", then="Try again when it has started again.")
+
+
+def _withdrawn() -> Withdrawn:
+    return Withdrawn("The access that this answer ran under was withdrawn.", then="Ask an administrator of the box.")

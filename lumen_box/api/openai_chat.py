@@ -1,0 +1,69 @@
+"""``POST /v1/chat/completions``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends
+from starlette.requests import Request
+from starlette.responses import Response
+
+from ..engine.protocol import Generate
+from ..schemas.chat import ChatRequest, Message
+from ..schemas.errors import InvalidParameter
+from .answer import Answer
+from .authorise import Action
+from .body import JsonBody
+from .deps import may, the_generations, unsealed
+from .ports import ActiveModel, Answering
+from .principal import Principal
+from .shapes import ChatShape
+from .wanted import check_choosing, sampling
+
+router = APIRouter()
+
+
+@router.post("/v1/chat/completions")
+async def chat_completions(
+    request: Request,
+    principal: Annotated[Principal, Depends(may(Action.GENERATE))],
+    asked: Annotated[ChatRequest, Depends(JsonBody(ChatRequest))],
+) -> Response:
+    """Answers a conversation, as OpenAI's API does. Refuses what it does not support."""
+    _check(asked)
+    model = await unsealed(request).models.get(asked.model)
+    generation = the_generations(request).begin(principal, model.card.id, lambda: _ask(model, asked))
+    shape = ChatShape(generation, asked.candidates is not None, wants_usage=asked.wants_usage)
+    return Answer(generation, shape, stream=bool(asked.stream))
+
+
+def _check(asked: ChatRequest) -> None:
+    check_choosing(asked)
+    if asked.top_logprobs is not None and not asked.logprobs:
+        raise InvalidParameter("`top_logprobs` needs `logprobs` to be true.", param="top_logprobs")
+    if asked.max_tokens is not None and asked.max_completion_tokens is not None:
+        raise InvalidParameter(
+            "`max_tokens` and `max_completion_tokens` mean the same: give one of them.", param="max_completion_tokens"
+        )
+
+
+async def _ask(model: ActiveModel, asked: ChatRequest) -> Answering:
+    prompt = await model.render([_plain(message) for message in asked.messages])
+    return model.submit(
+        Generate(
+            prompt=prompt,
+            sampling=sampling(asked),
+            max_tokens=asked.token_limit,
+            stop=asked.stops,
+            logprobs=asked.candidates,
+        )
+    )
+
+
+def _plain(message: Message) -> dict[str, str]:
+    """What a template is given. OpenAI's newer name for a system message is one that templates do not know."""
+    role = "system" if message.role == "developer" else message.role
+    plain = {"role": role, "content": message.text}
+    if message.reasoning_content is not None:
+        plain["reasoning_content"] = message.reasoning_content
+    return plain

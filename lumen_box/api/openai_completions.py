@@ -1,0 +1,51 @@
+"""``POST /v1/completions``: no template, no roles; the prompt is continued as it stands."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends
+from starlette.requests import Request
+from starlette.responses import Response
+
+from ..engine.protocol import Generate
+from ..schemas.completions import CompletionRequest
+from .answer import Answer
+from .authorise import Action
+from .body import JsonBody
+from .deps import may, the_generations, unsealed
+from .ports import Answering
+from .principal import Principal
+from .shapes import CompletionShape
+from .wanted import check_choosing, sampling
+
+router = APIRouter()
+
+
+@router.post("/v1/completions")
+async def completions(
+    request: Request,
+    principal: Annotated[Principal, Depends(may(Action.GENERATE))],
+    asked: Annotated[CompletionRequest, Depends(JsonBody(CompletionRequest))],
+) -> Response:
+    """Continues a prompt. Where no ``max_tokens`` is given, 16 tokens are generated, as by OpenAI's API."""
+    check_choosing(asked)
+    model = await unsealed(request).models.get(asked.model)
+
+    async def ask() -> Answering:
+        return model.submit(_request(asked))
+
+    generation = the_generations(request).begin(principal, model.card.id, ask)
+    shape = CompletionShape(generation, asked.candidates is not None, wants_usage=asked.wants_usage)
+    return Answer(generation, shape, stream=bool(asked.stream))
+
+
+def _request(asked: CompletionRequest) -> Generate:
+    return Generate(
+        prompt=asked.text_or_ids,
+        sampling=sampling(asked),
+        max_tokens=asked.token_limit,
+        stop=asked.stops,
+        logprobs=asked.candidates,
+        split_reasoning=False,  # what is continued has no roles, so nothing in it is apart
+    )

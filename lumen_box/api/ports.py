@@ -1,0 +1,102 @@
+"""What the gateway needs from the rest of the box, as protocols: the use cases implement them.
+
+Nothing here knows HTTP, and no route knows more of the box than this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from ..clock import Clock
+from ..config import Settings
+from ..engine.protocol import Accepted, Finished, Generate
+from ..engine.protocol import Tokens as TokenNews
+from ..schemas.models import ModelCard
+
+News = Accepted | TokenNews | Finished
+State = Literal["ready", "sealed", "no_model", "loading", "stopping"]
+
+
+class Answering(Protocol):
+    """One request in the engine: its news, in the order ``Accepted``, ``Tokens``…, ``Finished``.
+
+    Iterating raises ``TooLong``, ``Busy`` or ``UsageError`` where the engine refuses it, ``NoModel`` where it is lost.
+    """
+
+    def __aiter__(self) -> AsyncIterator[News]: ...
+
+    def cancel(self) -> None:
+        """The engine stops within one step; nothing happens where it has ended already."""
+        ...
+
+
+class ActiveModel(Protocol):
+    """One model that is ready to answer."""
+
+    @property
+    def card(self) -> ModelCard: ...
+
+    async def render(self, messages: Sequence[dict[str, str]]) -> str:
+        """The prompt of a conversation by the model's own template. Raises ``LumenError`` where that fails."""
+        ...
+
+    def submit(self, request: Generate) -> Answering:
+        """Asks the engine. Raises ``NoModel`` while there is none to ask."""
+        ...
+
+
+class Models(Protocol):
+    def listing(self) -> list[ModelCard]: ...
+
+    async def get(self, name: str | None) -> ActiveModel:
+        """The model of that name, or the default. Raises ``NotFound``, ``NoModel``, ``Sealed``."""
+        ...
+
+
+class KnownToken(Protocol):
+    @property
+    def id(self) -> str: ...
+    @property
+    def scopes(self) -> frozenset[str]: ...
+
+
+class Tokens(Protocol):
+    def authenticate(self, text: str) -> KnownToken:
+        """The token that ``text`` is; ``Unauthenticated`` if it is none, expired or revoked."""
+        ...
+
+    def still_valid(self, identity: str) -> bool: ...
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One number for ``/metrics``; ``kind`` is how Prometheus treats it."""
+
+    name: str
+    help: str
+    value: float
+    kind: Literal["gauge", "counter"] = "gauge"
+    labels: tuple[tuple[str, str], ...] = ()
+
+
+class Box(Protocol):
+    @property
+    def settings(self) -> Settings: ...
+    @property
+    def clock(self) -> Clock: ...
+    @property
+    def tokens(self) -> Tokens: ...
+    @property
+    def models(self) -> Models: ...
+    @property
+    def sealed(self) -> bool: ...
+
+    def state(self) -> State:
+        """Whether a question asked now would be answered, and if not, why."""
+        ...
+
+    def samples(self) -> Iterable[Sample]:
+        """What the engines say about themselves: restarts, sequences, memory."""
+        ...

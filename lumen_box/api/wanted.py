@@ -1,0 +1,33 @@
+"""From a checked request to what the engine is asked for; what both kinds of request share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..engine.sampling import Sampling
+from ..schemas.errors import InvalidParameter
+from ..schemas.sampling import Choosing
+
+SAMPLING = (
+    "seed",
+    "temperature",
+    "top_p",
+    "top_k",
+    "min_p",
+    "presence_penalty",
+    "frequency_penalty",
+    "repeat_penalty",
+    "ignore_eos",
+)
+
+
+def check_choosing(asked: Choosing) -> None:
+    """What one member alone cannot tell. Raises ``InvalidParameter``."""
+    if asked.stream_options is not None and not asked.stream:
+        raise InvalidParameter("`stream_options` needs `stream` to be true.", param="stream_options")
+
+
+def sampling(asked: Choosing) -> Sampling:
+    """What the request said; the engine's defaults hold for the rest."""
+    said: dict[str, Any] = {name: value for name in SAMPLING if (value := getattr(asked, name)) is not None}
+    return Sampling(**said)
