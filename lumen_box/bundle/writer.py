@@ -115,6 +115,9 @@ def write_medium(where: Path, export: Export, parts: Sequence[Part], disk: Disk,
     Other publishers' folders are left alone. Can be interrupted at any point and run again. Raises ``NoSpace``,
     ``Damaged`` (a part in the workspace is not what was signed), ``UsageError`` (a link or a file in the way).
     """
+    for folder in reversed([where, *where.parents]):
+        if not folder.exists():
+            _make(disk, folder)
     root = where / layout.TOP / layout.VERSION / export.publisher
     for folder in _folders(root, export):
         _make(disk, folder)
