@@ -1,7 +1,7 @@
 """Reads the fields of a header one after another, through a window over a ``read(offset, size)`` callable.
 
-No field is fetched before it is known to lie inside the file and inside the header's cap, so a hostile length costs
-one comparison.
+The callable may return less than it was asked for, as long as the field that is due is there. No field is fetched
+before it is known to lie inside the file and inside the header's cap, so a hostile length costs one comparison.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Cursor:
             raise self._beyond(count)
         want = min(max(count, WINDOW), self._end - self.at)
         window = self._read(self.at, want)
-        if len(window) != want:
+        if len(window) < count:
             raise unsound(f"it ends at byte {self.at + len(window)} where {self._size} bytes were promised")
         self._base, self._window = self.at, window
 

@@ -112,7 +112,7 @@ def _check_rope(gguf: Gguf, width: int, heads: int) -> None:
     turned = _number(gguf, "rope.dimension_count")
     given = _u32(gguf, "attention.key_length")
     head = given if given is not None else (width // heads if heads else 0)
-    if turned % 2 or (head and turned > head):
-        raise unsound(f"it turns {turned} of {head} dimensions of a head")
     if heads and not head:
         raise unsound(f"{heads} attention heads do not fit an embedding of {width}")
+    if turned % 2 or (head and turned > head):
+        raise unsound(f"it turns {turned} of {head} dimensions of a head")

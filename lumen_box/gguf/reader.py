@@ -38,7 +38,7 @@ DEFAULT_LIMITS = Limits()
 
 
 def read_header(read: Read, size: int, limits: Limits = DEFAULT_LIMITS) -> Gguf:
-    """The header of a whole model of ``size`` bytes; ``read(offset, count)`` returns exactly these bytes.
+    """The header of a whole model of ``size`` bytes; ``read(offset, count)`` returns its bytes.
 
     Raises:
         Damaged: the file is malformed, or one that the engine would crash on.

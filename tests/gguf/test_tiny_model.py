@@ -61,7 +61,7 @@ def test_sampling_is_varied_and_does_not_end_by_itself(plain: Any) -> None:
 
 @pytest.mark.parametrize("quantisation", ["F32", "F16", "Q8_0"])
 def test_a_script_is_said_to_the_letter_and_ends(llama: Any, tmp_path: Path, quantisation: str) -> None:
-    script = ["<think>", " hm", "</think>", "Caf", b"\xc3", b"\xa9", " \U0001f389", " done"]
+    script: list[str | bytes] = ["<think>", " hm", "</think>", "Caf", b"\xc3", b"\xa9", " \U0001f389", " done"]
     path = tiny_model.write_tiny_model(tmp_path / "scripted.gguf", script=script, quantisation=quantisation)
     for temperature in (0.0, 1.0):
         answer = llama(path).create_chat_completion([{"role": "user", "content": "Hi"}], temperature=temperature)
