@@ -1,0 +1,67 @@
+"""The side of the confined program: first not dumpable, then ready, only then a key.
+
+A module started by the launcher calls ``enter()`` for its control socket; a helper calls ``serve()`` instead.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import sys
+from typing import TYPE_CHECKING
+
+from lumen_box.launcher import kernel, seccomp
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
+
+FRAME = struct.Struct(">IB")  # length, kind
+ANSWER, REFUSED = 0, 1
+
+_FLAG = "--control"
+
+
+def run(module: str) -> None:
+    """Runs ``module`` as ``__main__``; the stage executes the interpreter with just this call."""
+    kernel.set_undumpable()
+    if seccomp.supported():
+        seccomp.install(seccomp.second_filter())
+    import runpy
+
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
+
+
+def enter() -> socket.socket:
+    """Makes this process undumpable and returns its control socket, whose number it takes out of ``sys.argv``.
+
+    Also works in a plain subprocess that was given ``--control FD``.
+    """
+    kernel.set_undumpable()
+    import socket
+
+    at = sys.argv.index(_FLAG)
+    number = int(sys.argv[at + 1])
+    del sys.argv[at : at + 2]
+    os.set_inheritable(number, False)
+    return socket.socket(fileno=number)
+
+
+class Refusal(Exception):
+    """Raised by a handler: the request is at fault, not the helper. Its text goes to the caller."""
+
+
+def serve(handler: Callable[[bytes], bytes]) -> None:
+    """Answers requests with ``handler``, one after the other, until the starter closes the socket.
+
+    A frame is a length (4 bytes, big-endian), a kind (1 byte: 0 answer, 1 refusal) and that many bytes; a request has
+    kind 0. An exception other than ``Refusal`` ends this process: the next request gets a fresh one.
+    """
+    with enter() as control, control.makefile("rb") as incoming:
+        while len(header := incoming.read(FRAME.size)) == FRAME.size:
+            size, _ = FRAME.unpack(header)
+            try:
+                kind, answer = ANSWER, handler(incoming.read(size))
+            except Refusal as refusal:
+                kind, answer = REFUSED, str(refusal).encode(errors="replace")
+            control.sendall(FRAME.pack(len(answer), kind) + answer)

@@ -1,0 +1,132 @@
+"""Between the starter and the program: takes everything away, then executes the program.
+
+Two processes come out of it. The *monitor* is the starter's child and stays outside: it does nothing but wait, kills
+the program when the starter closes the lifeline (or dies, which closes it too), and ends with the program's status.
+The program is process 1 of its pid namespace and dies with the monitor.
+
+What it tells the starter goes over the status pipe, a line each, and the pipe closes when the program is executed:
+
+    pid N              the program, as the starter sees it
+    refused WHY        namespaces cannot be had; nothing was executed
+    failed WHY         something else went wrong; nothing was executed
+    held A S           confined: Landlock ABI A, seccomp filter S (0 or 1)
+
+This module is imported at every start: nothing heavier than ctypes.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import marshal
+import os
+import resource
+import select
+import signal
+from typing import TYPE_CHECKING
+
+from lumen_box.launcher import kernel, landlock, namespaces, seccomp
+
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
+
+CONTROL = 3  # the descriptor of the control socket in the program
+
+
+def main(status: int, lifeline: int, control: int) -> NoReturn:
+    """Runs the plan on standard input (marshal, from our own starter); the descriptors are those inherited."""
+    plan = marshal.load(os.fdopen(0, "rb", closefd=False))  # noqa: S302 - our own starter wrote it
+    status, lifeline, control = (fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 10) for fd in (status, lifeline, control))
+    os.closerange(CONTROL, 10)
+    try:
+        if plan["namespaces"]:
+            namespaces.enter_user_and_pid()
+    except OSError as error:
+        _say(status, f"refused {error.strerror}")
+        os._exit(1)
+    pid = os.fork()
+    if pid == 0:
+        _become(plan, status, control)
+    os.close(control)
+    _say(status, f"pid {pid}")
+    os.close(status)
+    _monitor(pid, lifeline)
+
+
+def _say(status: int, line: str) -> None:
+    os.write(status, line.replace("\n", " ").encode() + b"\n")
+
+
+def _monitor(pid: int, lifeline: int) -> NoReturn:
+    poll = select.poll()
+    poll.register(os.pidfd_open(pid), select.POLLIN)
+    poll.register(lifeline, select.POLLIN | select.POLLHUP)
+    ready = {descriptor for descriptor, _ in poll.poll()}
+    if lifeline in ready:
+        os.kill(pid, signal.SIGKILL)
+    _, how = os.waitpid(pid, 0)
+    code = os.waitstatus_to_exitcode(how)
+    if code < 0:
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        signal.signal(-code, signal.SIG_DFL) if -code not in (signal.SIGKILL, signal.SIGSTOP) else None
+        os.kill(os.getpid(), -code)
+    os._exit(code if code >= 0 else 128 - code)
+
+
+def _become(plan: dict[str, Any], status: int, control: int) -> NoReturn:
+    try:
+        kernel.die_with_parent(signal.SIGKILL)
+        _volunteer_for_out_of_memory()
+        _null_input()
+        if plan["namespaces"]:
+            try:
+                namespaces.enter_the_rest(plan["binds"], plan["links"], plan["devices"], plan["scratch"])
+            except OSError as error:
+                _say(status, f"refused {error.strerror}")
+                os._exit(1)
+        os.chdir("/")
+        os.umask(0o077)
+        _limit(plan["limits"])
+        kernel.drop_capabilities()
+        _say(status, _hold(plan))
+        os.dup2(control, CONTROL, inheritable=True)
+        os.execve(plan["argv"][0], plan["argv"], plan["environment"])  # noqa: S606
+    except BaseException as error:
+        _say(status, f"failed {error}")
+    finally:
+        os._exit(1)
+
+
+def _volunteer_for_out_of_memory() -> None:
+    """When memory runs out the program goes before its starter; a kernel that will not hear of it changes nothing."""
+    try:
+        descriptor = os.open("/proc/self/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC)
+        os.write(descriptor, b"500")
+        os.close(descriptor)
+    except OSError:
+        return
+
+
+def _null_input() -> None:
+    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+    os.dup2(null, 0)
+    os.close(null)
+    os.dup2(2, 1)
+
+
+def _limit(limits: dict[int, int]) -> None:
+    for which, value in {resource.RLIMIT_CORE: 0, **limits}.items():
+        hard = resource.getrlimit(which)[1]
+        value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        resource.setrlimit(which, (value, value))
+
+
+def _hold(plan: dict[str, Any]) -> str:
+    kernel.set_no_new_privileges()
+    proc = ["/proc"] if plan["namespaces"] else []
+    scratch = ["/tmp"] if plan["scratch"] and plan["namespaces"] else []  # noqa: S108 - the private one
+    devices = [*namespaces.HARMLESS_DEVICES, *plan["devices"]]
+    version = landlock.restrict([*plan["binds"], *proc], plan["roots"], devices, scratch)
+    filtered = seccomp.supported()
+    if filtered:
+        seccomp.install(seccomp.first_filter(os.getpid()))
+    return f"held {version} {int(filtered)}"
