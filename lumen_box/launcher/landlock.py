@@ -4,7 +4,8 @@ Works without namespaces as well, and there it is what keeps files out of reach.
 kernel knows: files since ABI 1, TCP since 4, ioctl of devices since 5, abstract sockets and signals since 6.
 """
 
-# ruff: noqa: PTH - the stage starts without pathlib, whose import would cost more than all of this module
+# The stage starts without pathlib, whose import would cost more than all of this module.
+# ruff: noqa: PTH112
 
 from __future__ import annotations
 

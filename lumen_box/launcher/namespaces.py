@@ -7,7 +7,8 @@ Works for root, for an ordinary user, and inside another user namespace: all it 
 ``CLONE_NEWUSER`` and, for the binds, ``mount_setattr(2)`` (Linux 5.12).
 """
 
-# ruff: noqa: PTH - the stage starts without pathlib, whose import would cost more than all of this module
+# The stage starts without pathlib, whose import would cost more than all of this module.
+# ruff: noqa: PTH102, PTH103, PTH106, PTH112, PTH120, PTH211
 
 from __future__ import annotations
 

@@ -131,22 +131,25 @@ def start(program: Program, *, require: Confinement | None = None) -> Child:
         NotFound: a path that the program names does not exist.
         LumenError: it could not be executed.
     """
+    asked = require or Confinement()
     view = view_of(program)
     try:
-        child = _attempt(program, view, namespaces=True)
+        return _attempt(program, view, Confinement(namespaces=True, landlock=asked.landlock, seccomp=asked.seccomp))
     except _Refused as refusal:
-        child = _attempt(program, view, namespaces=False)
-        child.confinement = replace(child.confinement, reason=f"The kernel refuses namespaces: {refusal}.")
-    held = child.confinement
-    if not (held.namespaces or held.seccomp) or (require is not None and not held.meets(require)):
-        child.close()
-        asked = require.words if require is not None else "namespaces or seccomp"
-        raise NotAllowed(
-            f"A program must be held by {asked}, and here is {held.words}. {held.reason}".rstrip(),
-            kept="Nothing was started.",
-            then="Allow user namespaces on this machine, or relax the policy.",
-        )
+        reason = f"The kernel refuses namespaces: {refusal}."
+    if asked.namespaces:
+        raise _too_weak(asked, reason)
+    child = _attempt(program, view, Confinement(landlock=asked.landlock, seccomp=True))
+    child.confinement = replace(child.confinement, reason=reason)
     return child
+
+
+def _too_weak(asked: Confinement, reason: str) -> NotAllowed:
+    return NotAllowed(
+        f"A program must be held by {asked.words} here, and the kernel does not give that. {reason}".rstrip(),
+        kept="Nothing was started.",
+        then="Allow user namespaces on this machine, or relax the policy.",
+    )
 
 
 def confinement_available() -> Confinement:
@@ -158,7 +161,8 @@ def confinement_available() -> Confinement:
         return Confinement(reason=error.what)
 
 
-def _attempt(program: Program, view: View, *, namespaces: bool) -> Child:
+def _attempt(program: Program, view: View, least: Confinement) -> Child:
+    """Starts it held by at least this much; without namespaces if they are not asked for."""
     with contextlib.ExitStack() as unless_started:
         (control, far_control), (lifeline, far_lifeline), (status, far_status) = (socket.socketpair() for _ in range(3))
         for ours in (control, lifeline, status):
@@ -167,9 +171,9 @@ def _attempt(program: Program, view: View, *, namespaces: bool) -> Child:
             monitor = _spawn(far_status.fileno(), far_lifeline.fileno(), far_control.fileno())
         child = Child(monitor, 0, control, lifeline, Confinement())
         unless_started.callback(child.kill)
-        _send_plan(monitor, _plan(program, view, namespaces))
+        _send_plan(monitor, _plan(program, view, least))
         try:
-            child.pid, child.confinement = _outcome(_report(status), namespaces)
+            child.pid, child.confinement = _outcome(_report(status), least)
         except _Failed as failure:
             child.kill()
             raise LumenError(
@@ -213,10 +217,11 @@ def _inherited(*names: str) -> dict[str, str]:
     return {name: os.environ[name] for name in names if name in os.environ}
 
 
-def _plan(program: Program, view: View, namespaces: bool) -> dict[str, object]:
+def _plan(program: Program, view: View, least: Confinement) -> dict[str, object]:
     start_child = _CHILD.format(list(view.roots), sys.prefix, program.module)
     return {
-        "namespaces": namespaces,
+        "namespaces": least.namespaces,
+        "least": [least.landlock, int(least.seccomp)],
         "binds": list(view.binds),
         "links": list(view.links),
         "roots": list(view.roots),
@@ -262,11 +267,14 @@ def _report(status: socket.socket) -> dict[str, str]:
     return {word: rest for word, _, rest in lines}
 
 
-def _outcome(report: dict[str, str], namespaces: bool) -> tuple[int, Confinement]:
+def _outcome(report: dict[str, str], least: Confinement) -> tuple[int, Confinement]:
     if "refused" in report:
         raise _Refused(report["refused"])
+    if "weak" in report:
+        raise _too_weak(least, "")
     if "failed" in report or "held" not in report or "pid" not in report:
         raise _Failed(report.get("failed", "The stage ended without a word."))
-    version, filtered = report["held"].split()
-    reason = "" if int(version) else "The kernel has no Landlock."
-    return int(report["pid"]), Confinement(namespaces, int(version), filtered == "1", reason)
+    version, filtered = (int(number) for number in report["held"].split())
+    missing = [name for name, there in (("Landlock", version), ("seccomp", filtered)) if not there]
+    reason = f"The kernel has no {' and no '.join(missing)}." if missing else ""
+    return int(report["pid"]), Confinement(least.namespaces, version, bool(filtered), reason)

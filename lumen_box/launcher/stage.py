@@ -9,40 +9,41 @@ What it tells the starter goes over the status pipe, a line each, and the pipe c
     pid N              the program, as the starter sees it
     refused WHY        namespaces cannot be had; nothing was executed
     failed WHY         something else went wrong; nothing was executed
-    held A S           confined: Landlock ABI A, seccomp filter S (0 or 1)
+    weak A S           Landlock ABI A and seccomp filter S (0 or 1) are less than asked for; nothing was executed
+    held A S           confined by Landlock ABI A and seccomp filter S
 
 This module is imported at every start: nothing heavier than ctypes.
 """
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import marshal
 import os
 import resource
 import select
 import signal
-from typing import TYPE_CHECKING
 
 from lumen_box.launcher import kernel, landlock, namespaces, seccomp
 
+TYPE_CHECKING = False  # importing it from typing would cost a third of a start
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any, NoReturn
 
 CONTROL = 3  # the descriptor of the control socket in the program
+
+# How kernels say that namespaces cannot be had: forbidden, none left, or not built in. Anything else is a failure.
+_REFUSALS = (errno.EPERM, errno.EACCES, errno.ENOSPC, errno.EUSERS, errno.EINVAL, errno.ENOSYS)
 
 
 def main(status: int, lifeline: int, control: int) -> NoReturn:
     """Runs the plan on standard input (marshal, from our own starter); the descriptors are those inherited."""
     plan = marshal.load(os.fdopen(0, "rb", closefd=False))  # noqa: S302 - our own starter wrote it
-    status, lifeline, control = (fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 10) for fd in (status, lifeline, control))
-    os.closerange(CONTROL, 10)
-    try:
-        if plan["namespaces"]:
-            namespaces.enter_user_and_pid()
-    except OSError as error:
-        _say(status, f"refused {error.strerror}")
-        os._exit(1)
+    status, lifeline, control = (_out_of_the_way(number) for number in (status, lifeline, control))
+    if plan["namespaces"]:
+        _or_say_refused(status, namespaces.enter_user_and_pid)
     pid = os.fork()
     if pid == 0:
         _become(plan, status, control)
@@ -50,6 +51,23 @@ def main(status: int, lifeline: int, control: int) -> NoReturn:
     _say(status, f"pid {pid}")
     os.close(status)
     _monitor(pid, lifeline)
+
+
+def _out_of_the_way(number: int) -> int:
+    """The same open file above the numbers that the program gets, and closed when the program is executed."""
+    moved = fcntl.fcntl(number, fcntl.F_DUPFD_CLOEXEC, CONTROL + 1)
+    os.close(number)
+    return moved
+
+
+def _or_say_refused(status: int, enter: Callable[..., None], *args: object) -> None:
+    try:
+        enter(*args)
+    except OSError as error:
+        if error.errno not in _REFUSALS:
+            raise
+        _say(status, f"refused {error.strerror}")
+        os._exit(1)
 
 
 def _say(status: int, line: str) -> None:
@@ -67,7 +85,8 @@ def _monitor(pid: int, lifeline: int) -> NoReturn:
     code = os.waitstatus_to_exitcode(how)
     if code < 0:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        signal.signal(-code, signal.SIG_DFL) if -code not in (signal.SIGKILL, signal.SIGSTOP) else None
+        if -code != signal.SIGKILL:
+            signal.signal(-code, signal.SIG_DFL)
         os.kill(os.getpid(), -code)
     os._exit(code if code >= 0 else 128 - code)
 
@@ -78,16 +97,17 @@ def _become(plan: dict[str, Any], status: int, control: int) -> NoReturn:
         _volunteer_for_out_of_memory()
         _null_input()
         if plan["namespaces"]:
-            try:
-                namespaces.enter_the_rest(plan["binds"], plan["links"], plan["devices"], plan["scratch"])
-            except OSError as error:
-                _say(status, f"refused {error.strerror}")
-                os._exit(1)
+            what = (plan["binds"], plan["links"], plan["devices"], plan["scratch"])
+            _or_say_refused(status, namespaces.enter_the_rest, *what)
         os.chdir("/")
         os.umask(0o077)
         _limit(plan["limits"])
         kernel.drop_capabilities()
-        _say(status, _hold(plan))
+        held = _hold(plan)
+        enough = all(have >= least for have, least in zip(held, plan["least"], strict=True))
+        _say(status, f"{'held' if enough else 'weak'} {held[0]} {held[1]}")
+        if not enough:
+            os._exit(1)
         os.dup2(control, CONTROL, inheritable=True)
         os.execve(plan["argv"][0], plan["argv"], plan["environment"])  # noqa: S606
     except BaseException as error:
@@ -120,7 +140,7 @@ def _limit(limits: dict[int, int]) -> None:
         resource.setrlimit(which, (value, value))
 
 
-def _hold(plan: dict[str, Any]) -> str:
+def _hold(plan: dict[str, Any]) -> tuple[int, int]:
     kernel.set_no_new_privileges()
     proc = ["/proc"] if plan["namespaces"] else []
     scratch = ["/tmp"] if plan["scratch"] and plan["namespaces"] else []  # noqa: S108 - the private one
@@ -129,4 +149,4 @@ def _hold(plan: dict[str, Any]) -> str:
     filtered = seccomp.supported()
     if filtered:
         seccomp.install(seccomp.first_filter(os.getpid()))
-    return f"held {version} {int(filtered)}"
+    return version, int(filtered)
