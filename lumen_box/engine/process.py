@@ -8,7 +8,6 @@ says something else is killed.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import socket
 from collections.abc import Callable
@@ -36,16 +35,14 @@ T = TypeVar("T")
 
 
 class Process(Protocol):
-    """What the launcher gives: a started worker, and this end of its control socket."""
+    """What the launcher gives: a started worker, and this end of its control socket. ``close`` kills it."""
 
     @property
     def control(self) -> socket.socket: ...
 
     def stderr_tail(self) -> str: ...
 
-    def kill(self) -> None: ...
-
-    def wait(self, timeout: float | None = None) -> int | None: ...
+    def close(self) -> None: ...
 
 
 Launch = Callable[[], Process]
@@ -138,14 +135,8 @@ class Worker:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._writer:
-            self._writer.close()
-        await asyncio.to_thread(self._end_process)
-
-    def _end_process(self) -> None:
-        self._process.kill()
-        self._process.wait(5.0)
-        with contextlib.suppress(OSError):
-            self._process.control.close()
+            self._writer.transport.abort()
+        await asyncio.to_thread(self._process.close)
 
     async def _listen(self) -> None:
         reader, self._writer = await asyncio.open_connection(sock=self._process.control)
@@ -210,9 +201,9 @@ class Worker:
                 self._lose("The engine did not finish one step of its work in time.")
 
     def _lose(self, why: str) -> None:
+        """Tells everybody who waits; whoever started the worker closes it."""
         if self.lost.done():
             return
-        self._process.kill()
         self.lost.set_result(why)
         for waiting in self._tokenized.values():
             _settle(waiting, NoModel(why))

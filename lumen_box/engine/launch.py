@@ -1,0 +1,39 @@
+"""How the gateway starts an engine worker: which program, with what in reach.
+
+The engine library's folder is all that it may read beside Python itself; GPU devices only where there are any.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from ..launcher import Child, Confinement, Limits, Program, start
+from . import library
+from .process import Launch
+
+MODULE: Final = "lumen_box.engine.worker"
+OPEN_FILES: Final = 256
+THREADS: Final = 1024
+GPU_DEVICES: Final = ("nvidia*", "dri/renderD*", "kfd")
+
+
+def worker(folder: Path, *, require: Confinement | None = None, devices: Path = Path("/dev")) -> Launch:
+    """Starts workers that use the engine library in ``folder`` (see ``library.find``).
+
+    Args:
+        require: the least confinement to accept; ``NotAllowed`` where the kernel gives less.
+    """
+
+    def launch() -> Child:
+        present = [path for pattern in GPU_DEVICES for path in sorted(devices.glob(pattern)) if path.is_char_device()]
+        program = Program(
+            MODULE,
+            readable=(folder,),
+            devices=tuple(present),
+            limits=Limits(open_files=OPEN_FILES, processes=THREADS),
+            environment={library.VARIABLE: str(folder), "LD_LIBRARY_PATH": str(folder)},
+        )
+        return start(program, require=require)
+
+    return launch
