@@ -68,7 +68,12 @@ def _verified(fd: int, place: Place, name: str, sha256: str) -> bytes:
 
 
 def write_parts(
-    folder: Path, plaintext: Iterable[bytes | memoryview], slices: Slices, key: bytes, object_id: str, disk: Disk
+    folder: Path,
+    plaintext: Iterable[bytes | bytearray | memoryview],
+    slices: Slices,
+    key: bytes,
+    object_id: str,
+    disk: Disk,
 ) -> tuple[str, ...]:
     """Encrypts ``plaintext`` into the parts of a new object in ``folder``; returns the hash of each segment.
 

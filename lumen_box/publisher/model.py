@@ -18,12 +18,13 @@ from ..bundle import limits
 from ..bundle.manifest import Manifest, StoredObject
 from ..bundle.parts import write_parts
 from ..bundle.slices import Slices
-from ..errors import Damaged, NoSpace, NotFound, UsageError
-from ..gguf.model import Gguf
+from ..errors import Damaged, NoSpace, NotAllowed, NotFound, UsageError
+from ..gguf.reader import read_header
+from ..gguf.split import Model
+from ..gguf.summary import Summary, summarise
 from ..progress import Advance, Report, Step
 from ..sealed.stream import OBJECT_ID, new_key
 from ..trust.layout import MODELS, TargetPath, is_name
-from .source import Source, opened_model
 from .workspace import OBJECTS, STAGING, Workspace
 
 _KEPT = "Nothing was added."
@@ -37,11 +38,12 @@ class NewModel:
     version: str
     release: int | None = None
     min_release: int | None = None
-    role: str = "chat"
+    role: str | None = None
     licence: str | None = None
     card: str | None = None
     template: str | None = None
     reasoning: tuple[str, str] | None = None
+    guess_reasoning: bool = True
     segment_chunks: int = limits.SEGMENT_CHUNKS
     part_segments: int = limits.PART_SEGMENTS
 
@@ -54,17 +56,24 @@ def add_model(workspace: Workspace, file: Path, wanted: NewModel, report: Report
     """
     _check_name(workspace, wanted)
     report(Step(f"Checking {file.name}"))
-    with opened_model(file) as source:
+    with _opened(file) as source:
         identity, key = secrets.token_bytes(OBJECT_ID).hex(), new_key()
         slices = Slices(source.size, wanted.segment_chunks, wanted.part_segments)
         blank = StoredObject(identity, slices.size, slices.segment_chunks, slices.part_segments, ())
-        described = _describe(workspace, wanted, source.gguf, blank)
+        described = _describe(workspace, wanted, summarise(source.gguf), blank)
         _check(replace(described, objects=(replace(blank, segments=("0" * 64,) * slices.segments),)))
         stored = replace(blank, segments=_encrypt(workspace, source, slices, identity, key, report))
     manifest = replace(described, objects=(stored,))
     report(Step("Signing"))
     _commit(workspace, manifest, {identity: key})
     return manifest
+
+
+def _opened(file: Path) -> Model:
+    try:
+        return Model(file)
+    except PermissionError as error:
+        raise NotAllowed(f"You may not read {error.filename or file}.", kept=_KEPT) from error
 
 
 def describe_again(workspace: Workspace, old: str, wanted: NewModel) -> Manifest:
@@ -122,9 +131,9 @@ def _releases(workspace: Workspace, wanted: NewModel) -> tuple[int, int]:
     return release, least if wanted.min_release is None else wanted.min_release
 
 
-def _describe(workspace: Workspace, wanted: NewModel, gguf: Gguf, stored: StoredObject) -> Manifest:
-    template = wanted.template or gguf.chat_template
-    if wanted.role == "chat" and not template:
+def _describe(workspace: Workspace, wanted: NewModel, found: Summary, stored: StoredObject) -> Manifest:
+    role, template = wanted.role or found.role, wanted.template or found.chat_template
+    if role == "chat" and not template:
         raise UsageError(
             "The file has no chat template.", kept=_KEPT, then="Give one with --template, or use --role embedding."
         )
@@ -135,15 +144,15 @@ def _describe(workspace: Workspace, wanted: NewModel, gguf: Gguf, stored: Stored
         release=release,
         min_release=min_release,
         signed_at=workspace.now(),
-        role=wanted.role,
-        architecture=gguf.architecture,
-        parameters=gguf.parameter_count,
-        context=gguf.context_length,
-        quantisation=gguf.quantisation,
+        role=role,
+        architecture=found.architecture,
+        parameters=found.parameters,
+        context=found.context,
+        quantisation=found.quantisation,
         objects=(stored,),
         template=template,
-        reasoning=wanted.reasoning,
-        licence=wanted.licence or gguf.text("general.license"),
+        reasoning=wanted.reasoning or (found.reasoning if wanted.guess_reasoning else None),
+        licence=wanted.licence or found.licence or None,
         card=wanted.card,
     )
 
@@ -157,7 +166,7 @@ def _check(manifest: Manifest) -> None:
 
 
 def _encrypt(
-    workspace: Workspace, source: Source, slices: Slices, identity: str, key: bytes, report: Report
+    workspace: Workspace, source: Model, slices: Slices, identity: str, key: bytes, report: Report
 ) -> tuple[str, ...]:
     """The segment hashes of the object, which lies in the workspace's objects afterwards."""
     disk, staged = workspace.disk, workspace.folder / STAGING / identity
@@ -184,12 +193,25 @@ def _check_space(workspace: Workspace, slices: Slices) -> None:
         )
 
 
-def _reported(source: Source, report: Report) -> Iterator[bytes]:
-    done = 0
-    for piece in source.pieces:
+def _reported(source: Model, report: Report) -> Iterator[bytes | bytearray | memoryview]:
+    """The model's bytes; ``Damaged`` as soon as its header turns out not to be the one that was checked."""
+    done, head = 0, bytearray()
+    for piece in source.stream():
+        if len(head) < source.gguf.data_offset:
+            head += piece
+            if len(head) >= source.gguf.data_offset:
+                _check_same(source, head)
         yield piece
         done += len(piece)
         report(Advance(done, source.size))
+
+
+def _check_same(source: Model, head: bytearray) -> None:
+    def read(offset: int, size: int) -> bytes:
+        return bytes(head[offset : offset + size]).ljust(size, b"\0")  # what follows the header is not looked at
+
+    if read_header(read, source.size) != source.gguf:
+        raise Damaged("The file was changed while it was read.", kept=_KEPT, then="Run the same command again.")
 
 
 def _commit(workspace: Workspace, manifest: Manifest, keys: dict[str, bytes]) -> None:

@@ -86,8 +86,7 @@ class Workspace:
     def open(cls, folder: Path, passphrase: bytes, *, disk: Disk | None = None, clock: Clock | None = None) -> Self:
         """The publisher in ``folder``. Raises ``NoBox``, ``Locked``, ``WrongKey``, ``Damaged`` or ``TooNew``."""
         disk = disk or Disk()
-        if not (folder / STATE).is_file():
-            raise NoBox(f"There is no publisher in {folder}.", then="Make one with `lumen-box publisher init`.")
+        cls.check(folder)
         lock = _locked(folder)
         try:
             with (folder / STATE).open("rb") as file:
@@ -98,6 +97,12 @@ class Workspace:
         except BaseException:
             os.close(lock)
             raise
+
+    @staticmethod
+    def check(folder: Path) -> None:
+        """``NoBox`` where there is no publisher; a command asks before it asks for a passphrase."""
+        if not (folder / STATE).is_file():
+            raise NoBox(f"There is no publisher in {folder}.", then="Make one with `lumen-box publisher init`.")
 
     def close(self) -> None:
         os.close(self._lock)
