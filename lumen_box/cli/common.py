@@ -88,6 +88,11 @@ def _sound(secret: bytes, what: str) -> bytes:
     return secret
 
 
+def group(words: str) -> typer.Typer:
+    """A group of commands. Without Rich: its help alone would take longer than the whole command may."""
+    return typer.Typer(help=words, no_args_is_help=True, rich_markup_mode=None)
+
+
 def emit(value: object, as_json: bool, human: str) -> None:
     """Prints the result of a command on stdout: one JSON object or text for a person."""
     typer.echo(json.dumps(value, indent=2, ensure_ascii=False) if as_json else human)

@@ -1,30 +1,41 @@
-"""Administration over the wire: what the routes of ``api/admin.py`` take."""
+"""Administration over the wire: what the routes of ``api/admin_*.py`` take."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from .limits import MAX_NAME, Length
 from .sampling import STRICT
 
 Name = Annotated[str, Length(1, MAX_NAME)]
+MAX_SECRET = 8192  # characters of base64
+MAX_ROOT = 1024 * 1024  # characters of a root
+MAX_FINGERPRINT = 1024
 
 
 @dataclass(frozen=True)
-class InstallRequest:
+class MediumRequest:
     """``medium`` is the ticket that the handover socket gave for the medium's open folder."""
 
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
 
     medium: Name
-    model: Name | None = None
     allow_expired: bool = False
 
 
 @dataclass(frozen=True)
+class InstallRequest(MediumRequest):
+    """``model`` is ``[publisher/]name[@version]``; left out, the only one on the medium is meant."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+
+    model: Name | None = None
+
+
+@dataclass(frozen=True)
 class ModelRequest:
-    """For activate, roll back, verify and remove."""
+    """For roll back, verify and remove."""
 
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
 
@@ -32,10 +43,40 @@ class ModelRequest:
 
 
 @dataclass(frozen=True)
-class UnlockRequest:
-    """``secret`` is base64 of a passphrase or key file, or a recovery code as printed, as ``kind`` says."""
+class ActivateRequest(ModelRequest):
+    """With ``default`` the model also answers where no model is named."""
 
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
 
-    kind: Name
-    secret: Annotated[str, Length(1, 8192)]
+    default: bool = False
+
+
+@dataclass(frozen=True)
+class UnlockRequest:
+    """``secret`` is base64 of a passphrase or key file, or of a recovery code as printed, as ``kind`` says."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+
+    kind: Literal["passphrase", "key_file", "recovery"]
+    secret: Annotated[str, Length(1, MAX_SECRET)]
+
+
+@dataclass(frozen=True)
+class PinRequest:
+    """``root`` is the publisher's root, as text; ``fingerprint`` is what was read aloud, words or hex."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+
+    root: Annotated[str, Length(1, MAX_ROOT)]
+    fingerprint: Annotated[str, Length(1, MAX_FINGERPRINT)]
+
+
+@dataclass(frozen=True)
+class TokenRequest:
+    """A new API token with these scopes, good for so many days."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+
+    name: Name
+    scopes: list[Name]
+    days: int

@@ -92,7 +92,7 @@ async def _switch(appliance: Appliance, installed: Installed, report: Report) ->
     room = appliance.models
     manifest = appliance.store.manifest(installed)
     room.refuse_revoked(installed, manifest)
-    before = room.current(installed)
+    before = room.running(installed.publisher, installed.name)
     cramped = before is not None and manifest.model.size * HEADROOM > _available_memory()
     if before and cramped:
         report(Note("Both versions do not fit into memory: the old one is unloaded first. Answers under way end."))

@@ -31,6 +31,7 @@ class Appliance:
         self.store = Store(box.home, box.disk, box.clock)
         self.models = EngineRoom(box, self.publishers, self.store, start)
         self.stopping = False
+        self._opening: asyncio.Task[None] | None = None
 
     @property
     def settings(self) -> Settings:
@@ -53,8 +54,21 @@ class Appliance:
         self.box.unlock(key, actor)
         self.box.catalogue.rebuild(self.store.found())
 
+    def open_models(self) -> None:
+        """Begins to load what is active, in the background. Called on the event loop the engines live on."""
+        self._opening = asyncio.create_task(self.models.open())
+
+    async def seal(self, actor: str) -> None:
+        """Unloads every model and forgets the keys."""
+        if self._opening:
+            self._opening.cancel()
+        await self.models.close()
+        self.box.seal(actor)
+
     async def close(self) -> None:
         self.stopping = True
+        if self._opening:
+            self._opening.cancel()
         await self.models.close()
         self.box.close()
 

@@ -150,9 +150,9 @@ class EngineRoom:
         if found and (found.stop or not only_stopped):
             revocations.refuse(**subject)  # type: ignore[arg-type]
 
-    def current(self, installed: Installed) -> Running | None:
-        """What runs under this model's name, in whatever version."""
-        return self._running.get((installed.publisher, installed.name))
+    def running(self, publisher: str, name: str) -> Running | None:
+        """What runs under this name."""
+        return self._running.get((publisher, name))
 
     def put(self, running: Running) -> Running | None:
         """From now on ``running`` answers under its name. Returns what did before."""

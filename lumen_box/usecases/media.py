@@ -14,6 +14,7 @@ from ..trust.accepted import Accepted
 from ..trust.floors import Floors
 from ..trust.layout import MODELS
 from ..trust.session import accept
+from .appliance import Appliance
 from .publishers import Publisher, Publishers
 
 
@@ -148,3 +149,12 @@ def raised_floors(source: Verified, manifest: Manifest | None) -> Floors:
 
 def _thing(manifest: Manifest) -> str:
     return f"{MODELS}/{manifest.name}"
+
+
+def take_over(appliance: Appliance, medium: Medium, actor: str, *, allow_expired: bool = False) -> list[Offer]:
+    """What is on a medium. Its newer metadata counts from now on: floors rise, and revocations take effect."""
+    with appliance.box.administration():
+        verified = verify(appliance.publishers, medium, actor, allow_expired=allow_expired)
+        for source in verified:
+            appliance.publishers.keep(source.publisher, source.accepted, raised_floors(source, None), actor)
+        return offers(verified)

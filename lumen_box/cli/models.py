@@ -1,0 +1,160 @@
+"""Models: brought in, put into service, looked at, removed."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ..errors import NotFound
+from .common import Json, PassphraseFile, emit, group, reporting, say, size
+from .door import administer
+
+model = group("Models on this box.")
+Name = Annotated[str, typer.Argument(metavar="NAME[@VERSION]", help="As `model list` shows it.")]
+
+
+@model.command()
+def install(
+    context: typer.Context,
+    medium: Annotated[Path, typer.Argument(help="The mount point of the medium, or its lumen-medium folder.")],
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME[@VERSION]]", help="Without it, what is there is listed.")
+    ] = None,
+    allow_expired: Annotated[
+        bool, typer.Option("--allow-expired", help="Accept metadata that has expired. The log records who did.")
+    ] = False,
+    passphrase_file: PassphraseFile = None,
+    as_json: Json = False,
+) -> None:
+    """Install a model from a medium. Interrupted, it goes on where it was."""
+
+    async def work(client: Any) -> Any:
+        chosen = name
+        with reporting() as report:
+            if chosen is None:
+                body = {"medium": await hand_over(client, medium), "allow_expired": allow_expired}
+                offered = (await client.work("/api/models/offered", body, report))["models"]
+                if len(offered) != 1:
+                    return {"offered": offered}
+                chosen = "{publisher}/{name}@{version}".format(**offered[0])
+            body = {"medium": await hand_over(client, medium), "model": chosen, "allow_expired": allow_expired}
+            return await client.work("/api/models/install", body, report)
+
+    record = administer(context, work, passphrase_file=passphrase_file)
+    emit(record, as_json, _offered_text(record["offered"]) if "offered" in record else _installed_text(record))
+    if "offered" in record and record["offered"] and not as_json:
+        say("Nothing was installed. Name the model to install after the medium.")
+
+
+async def hand_over(client: Any, medium: Path) -> str:
+    """A ticket for the medium, which is opened here: its path does not cross to the gateway."""
+    try:
+        fd = os.open(medium, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise NotFound(
+            f"The medium {medium} cannot be opened: {error.strerror}.", then="Give the folder where it is mounted."
+        ) from error
+    try:
+        ticket: str = await client.hand_over(fd)
+        return ticket
+    finally:
+        os.close(fd)
+
+
+def _offered_text(offered: list[dict[str, Any]]) -> str:
+    if not offered:
+        return "There is no model on this medium."
+    lines = []
+    for entry in offered:
+        mark = "   (installed)" if entry["installed"] else ""
+        lines.append(f"{entry['publisher']}/{entry['name']}@{entry['version']}{mark}")
+    return "\n".join(lines)
+
+
+def _installed_text(record: dict[str, Any]) -> str:
+    what = f"{record['name']}@{record['version']}"
+    if not record["fresh"]:
+        return f"{what} was installed already, and is whole."
+    return f"{what} is installed. Activate it with: lumen-box model activate {what}"
+
+
+@model.command("list")
+def listing(context: typer.Context, passphrase_file: PassphraseFile = None, as_json: Json = False) -> None:
+    """List every installed version."""
+    record = administer(context, lambda client: client.get("/api/models"), passphrase_file=passphrase_file)
+    emit(record, as_json, "\n".join(map(_row, record["models"])) or "No model is installed.")
+
+
+def _row(entry: dict[str, Any]) -> str:
+    name = f"{entry.get('publisher', '?')}/{entry['name']}@{entry['version']}"
+    if entry["state"] == "damaged":
+        return f"{name:44} damaged   {entry.get('why', '')}"
+    return f"{name:44} {entry['state']:17} {entry['quantisation']:7} {size(entry['size']):>9}"
+
+
+@model.command()
+def show(context: typer.Context, name: Name, passphrase_file: PassphraseFile = None, as_json: Json = False) -> None:
+    """Show everything about one version."""
+    body = {"model": name}
+    record = administer(context, lambda client: client.post("/api/models/show", body), passphrase_file=passphrase_file)
+    shown = {key: value for key, value in record.items() if key != "card" and value is not None}
+    text = "\n".join(
+        f"{key.replace('_', ' '):16} {size(value) if key == 'size' else value}" for key, value in shown.items()
+    )
+    emit(record, as_json, text + (f"\n\n{record['card']}" if record.get("card") else ""))
+
+
+@model.command()
+def activate(
+    context: typer.Context,
+    name: Name,
+    default: Annotated[bool, typer.Option("--default", help="Also answer where no model is named.")] = False,
+    passphrase_file: PassphraseFile = None,
+    as_json: Json = False,
+) -> None:
+    """Put a version into service, after it has answered once."""
+    record = _work(context, "/api/models/activate", {"model": name, "default": default}, passphrase_file)
+    emit(record, as_json, f"{record['name']}@{record['version']} is active.")
+
+
+@model.command()
+def rollback(context: typer.Context, name: Name, passphrase_file: PassphraseFile = None, as_json: Json = False) -> None:
+    """Go back to the version that was active before."""
+    record = _work(context, "/api/models/rollback", {"model": name}, passphrase_file)
+    emit(record, as_json, f"{record['name']}@{record['version']} is active again.")
+
+
+@model.command()
+def verify(context: typer.Context, name: Name, passphrase_file: PassphraseFile = None, as_json: Json = False) -> None:
+    """Read every stored byte again and compare it with what was signed."""
+    record = _work(context, "/api/models/verify", {"model": name}, passphrase_file)
+    emit(record, as_json, f"{record['name']}@{record['version']} is whole.")
+
+
+@model.command()
+def remove(
+    context: typer.Context,
+    name: Name,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    passphrase_file: PassphraseFile = None,
+    as_json: Json = False,
+) -> None:
+    """Remove a version, its weights and its key."""
+    if not yes:
+        typer.confirm(f"Remove {name} from this box?", abort=True, err=True)
+    body = {"model": name}
+    record = administer(
+        context, lambda client: client.post("/api/models/remove", body), passphrase_file=passphrase_file
+    )
+    emit(record, as_json, f"{record['name']}@{record['version']} was removed.")
+
+
+def _work(context: typer.Context, path: str, body: dict[str, Any], passphrase_file: Path | None) -> Any:
+    async def work(client: Any) -> Any:
+        with reporting() as report:
+            return await client.work(path, body, report)
+
+    return administer(context, work, passphrase_file=passphrase_file)

@@ -1,0 +1,124 @@
+"""What an operator should know about this machine and this box, each finding with what to do about it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from .. import launcher
+from ..engine import library
+from ..errors import LumenError
+from .appliance import Appliance
+
+Level = Literal["good", "warning", "bad"]
+LOW_SPACE = 5 * 1024**3  # bytes
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at."""
+
+    level: Level
+    subject: str
+    what: str
+    then: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def examine(appliance: Appliance) -> list[Finding]:
+    """Looks at everything; a look that fails is a finding itself."""
+    looks: list[Callable[[Appliance], list[Finding]]] = [
+        _sandbox, _engine, _space, _swap, _slots, _models, _clock,
+    ]  # fmt: skip
+    findings: list[Finding] = []
+    for look in looks:
+        try:
+            findings += look(appliance)
+        except (LumenError, OSError) as error:
+            findings.append(Finding("bad", look.__name__.strip("_"), str(error)))
+    return findings
+
+
+def _sandbox(appliance: Appliance) -> list[Finding]:
+    confinement = launcher.confinement_available()
+    level: Level = "good" if confinement.namespaces else "warning"
+    then = "" if confinement.namespaces else "Allow user namespaces on this kernel for the stronger sandbox."
+    return [Finding(level, "sandbox", f"Engines are confined by {confinement}.", then)]
+
+
+def _engine(appliance: Appliance) -> list[Finding]:
+    return [Finding("good", "engine", f"The engine library is in {library.find()}.")]
+
+
+def _space(appliance: Appliance) -> list[Finding]:
+    free = shutil.disk_usage(appliance.box.home.root).free
+    if free < LOW_SPACE:
+        return [Finding("warning", "space", f"{free / 1e9:.1f} GB are free.", "Remove versions that are not needed.")]
+    return [Finding("good", "space", f"{free / 1e9:.0f} GB are free.")]
+
+
+def _swap(appliance: Appliance) -> list[Finding]:
+    devices = Path("/proc/swaps").read_text().splitlines()[1:]
+    if not devices:
+        return [Finding("good", "swap", "There is no swap: weights and prompts stay in memory.")]
+    return [
+        Finding(
+            "warning",
+            "swap",
+            "Swap is on: what is in memory may be written to disk.",
+            "Turn it off, or encrypt it with a key that is made anew at every boot.",
+        )
+    ]
+
+
+def _slots(appliance: Appliance) -> list[Finding]:
+    box, found = appliance.box, []
+    key_file = box.settings.vault.key_file
+    if key_file and Path(key_file).exists():
+        same = Path(key_file).stat().st_dev == box.home.root.stat().st_dev
+        if same:
+            found.append(
+                Finding(
+                    "warning",
+                    "keys",
+                    "The key file lies on the disk that it protects: who steals one steals both.",
+                    "Keep it on another device, or use a systemd credential bound to the TPM.",
+                )
+            )
+        if Path(key_file).stat().st_mode & 0o077:
+            found.append(Finding("bad", "keys", "Others can read the key file.", f"Run `chmod 600 {key_file}`."))
+    if box.sealed:
+        found.append(Finding("warning", "keys", "The box is sealed.", "Run `lumen-box unlock`."))
+    return found or [Finding("good", "keys", "The box is open.")]
+
+
+def _models(appliance: Appliance) -> list[Finding]:
+    failed = [
+        Finding("bad", "models", f"{name} is active but not loaded: {error.what}", error.then)
+        for (_, name), error in appliance.models.failures.items()
+    ]
+    active = appliance.box.catalogue.active()
+    if not active:
+        return [Finding("warning", "models", "No model is active.", "Install one and activate it.")]
+    return failed or [Finding("good", "models", f"{len(active)} active.")]
+
+
+def _clock(appliance: Appliance) -> list[Finding]:
+    if appliance.sealed:
+        return []
+    behind = appliance.publishers.now() - appliance.clock.now()
+    if behind.total_seconds() > 3600:
+        return [
+            Finding(
+                "warning",
+                "clock",
+                f"The clock is {behind.days} days and {behind.seconds // 3600} hours behind what was signed already.",
+                "Set the clock: the times in the audit log are wrong until then.",
+            )
+        ]
+    return [Finding("good", "clock", "The clock is not behind anything that was signed.")]

@@ -1,0 +1,31 @@
+"""How a box opens by itself at boot: a key file named in the settings, or a systemd credential."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from ..config import Settings
+from ..errors import Damaged
+from ..vault import KeyFile
+
+CREDENTIAL = "lumen-box-key"
+MAX_KEY_FILE = 4096  # bytes
+
+
+def own_key(settings: Settings) -> KeyFile | None:
+    """The key that opens this box without a person, or None where there is none."""
+    folder = os.environ.get("CREDENTIALS_DIRECTORY")
+    candidates = [Path(folder) / CREDENTIAL] if folder else []
+    if settings.vault.key_file:
+        candidates.append(Path(settings.vault.key_file))
+    for path in candidates:
+        try:
+            with path.open("rb") as file:
+                secret = file.read(MAX_KEY_FILE + 1)
+        except FileNotFoundError:
+            continue
+        if not 32 <= len(secret) <= MAX_KEY_FILE:
+            raise Damaged(f"The key file {path.name} does not have between 32 and {MAX_KEY_FILE} bytes.")
+        return KeyFile(secret)
+    return None
