@@ -26,7 +26,7 @@ def run(module: str) -> None:
     """Runs ``module`` as ``__main__``; the stage executes the interpreter with just this call."""
     kernel.set_undumpable()
     if seccomp.supported():
-        seccomp.install(seccomp.second_filter())
+        seccomp.install(seccomp.second_filter(kernel.machine()))
     import runpy
 
     runpy.run_module(module, run_name="__main__", alter_sys=True)

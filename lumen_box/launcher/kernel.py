@@ -23,6 +23,7 @@ CLONE_NEWNET = 0x40000000
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC = 1, 2, 4, 8
 MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVATE = 32, 4096, 16384, 1 << 18
 MNT_DETACH = 2
+SIGKILL = 9  # as in the module signal, which would load enum
 
 _SYS_PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
 _SYS_CAPSET = {"x86_64": 126, "aarch64": 91}
@@ -101,6 +102,11 @@ def prctl(what: str, option: int, argument: int = 0, second: int = 0) -> int:
 
 def die_with_parent(signal_number: int) -> None:
     prctl("prctl PDEATHSIG", _PR_SET_PDEATHSIG, signal_number)
+
+
+def default_signal(number: int) -> None:
+    """Lets the signal do what it does by default; Python ignores some."""
+    _LIBC.signal(ctypes.c_int(number), None)
 
 
 def set_undumpable() -> None:

@@ -129,22 +129,45 @@ def supported() -> bool:
     return kernel.machine() in _AUDIT_ARCH
 
 
-def _of(numbers: tuple[int, int]) -> int:
-    return numbers[0] if kernel.machine() == "x86_64" else numbers[1]
+def first_filter(own_pid: int, machine: str) -> bytes:
+    """The filter that the stage installs before it executes the program, for a processor of ``supported`` kind."""
+    program = _start(machine)
+    for numbers in _REFUSED.values():
+        program += _refuse(_of(numbers, machine))
+    program += _refuse(_CLONE3, errno.ENOSYS)
+    # Threads only. A thread cannot get a new user namespace, and without one there is no right to the other kinds.
+    program += _first_argument(_of(_CLONE, machine), (_JUMP_BITS, _CLONE_THREAD))
+    program += _first_argument(_of(_SOCKETPAIR, machine), (_JUMP_EQUAL, _AF_UNIX))
+    for numbers in (_KILL, _TGKILL):
+        program += _first_argument(_of(numbers, machine), (_JUMP_EQUAL, own_pid))
+    program += _first_argument(_of(_PRLIMIT, machine), (_JUMP_EQUAL, 0), (_JUMP_EQUAL, own_pid))
+    return _packed([*program, _return(_ALLOW)])
+
+
+def second_filter(machine: str) -> bytes:
+    """The filter that the program adds once it runs: no other program, and no way back to dumpable."""
+    program = _start(machine) + _refuse(_of(_EXECVE, machine)) + _refuse(_of(_EXECVEAT, machine))
+    options = (_JUMP_EQUAL, _PR_SET_PDEATHSIG), (_JUMP_EQUAL, _PR_SET_DUMPABLE)
+    program += _first_argument(_of(_PRCTL, machine), *options, met=_REFUSE)
+    return _packed([*program, _return(_ALLOW)])
+
+
+def _of(numbers: tuple[int, int], machine: str) -> int:
+    return numbers[0] if machine == "x86_64" else numbers[1]
 
 
 def _return(value: int) -> _Instruction:
     return (_RETURN, 0, 0, value)
 
 
-def _start() -> list[_Instruction]:
+def _start(machine: str) -> list[_Instruction]:
     program = [
         (_LOAD, 0, 0, _ARCHITECTURE),
-        (_JUMP_EQUAL, 1, 0, _AUDIT_ARCH[kernel.machine()]),
+        (_JUMP_EQUAL, 1, 0, _AUDIT_ARCH[machine]),
         _return(_KILL_PROCESS),
         (_LOAD, 0, 0, _NUMBER),
     ]
-    if kernel.machine() == "x86_64":
+    if machine == "x86_64":
         program += [(_JUMP_AT_LEAST, 0, 1, _X32_BIT), _return(_REFUSE)]
     return program
 
@@ -161,29 +184,6 @@ def _first_argument(number: int, *tests: tuple[int, int], met: int = _ALLOW) -> 
         body += [(code, 0, 1, operand), _return(met)]
     body.append(_return(missed))
     return [(_JUMP_EQUAL, 0, len(body), number), *body]
-
-
-def first_filter(own_pid: int) -> bytes:
-    """The filter that the stage installs before it executes the program."""
-    program = _start()
-    for numbers in _REFUSED.values():
-        program += _refuse(_of(numbers))
-    program += _refuse(_CLONE3, errno.ENOSYS)
-    # Threads only. A thread cannot get a new user namespace, and without one there is no right to the other kinds.
-    program += _first_argument(_of(_CLONE), (_JUMP_BITS, _CLONE_THREAD))
-    program += _first_argument(_of(_SOCKETPAIR), (_JUMP_EQUAL, _AF_UNIX))
-    for numbers in (_KILL, _TGKILL):
-        program += _first_argument(_of(numbers), (_JUMP_EQUAL, own_pid))
-    program += _first_argument(_of(_PRLIMIT), (_JUMP_EQUAL, 0), (_JUMP_EQUAL, own_pid))
-    return _packed([*program, _return(_ALLOW)])
-
-
-def second_filter() -> bytes:
-    """The filter that the program adds once it runs: no other program, and no way back to dumpable."""
-    program = _start() + _refuse(_of(_EXECVE)) + _refuse(_of(_EXECVEAT))
-    options = (_JUMP_EQUAL, _PR_SET_PDEATHSIG), (_JUMP_EQUAL, _PR_SET_DUMPABLE)
-    program += _first_argument(_of(_PRCTL), *options, met=_REFUSE)
-    return _packed([*program, _return(_ALLOW)])
 
 
 def _packed(program: list[_Instruction]) -> bytes:

@@ -23,7 +23,6 @@ import marshal
 import os
 import resource
 import select
-import signal
 
 from lumen_box.launcher import kernel, landlock, namespaces, seccomp
 
@@ -80,20 +79,20 @@ def _monitor(pid: int, lifeline: int) -> NoReturn:
     poll.register(lifeline, select.POLLIN | select.POLLHUP)
     ready = {descriptor for descriptor, _ in poll.poll()}
     if lifeline in ready:
-        os.kill(pid, signal.SIGKILL)
+        os.kill(pid, kernel.SIGKILL)
     _, how = os.waitpid(pid, 0)
     code = os.waitstatus_to_exitcode(how)
     if code < 0:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        if -code != signal.SIGKILL:
-            signal.signal(-code, signal.SIG_DFL)
+        if -code != kernel.SIGKILL:
+            kernel.default_signal(-code)
         os.kill(os.getpid(), -code)
     os._exit(code if code >= 0 else 128 - code)
 
 
 def _become(plan: dict[str, Any], status: int, control: int) -> NoReturn:
     try:
-        kernel.die_with_parent(signal.SIGKILL)
+        kernel.die_with_parent(kernel.SIGKILL)
         _volunteer_for_out_of_memory()
         _null_input()
         if plan["namespaces"]:
@@ -148,5 +147,5 @@ def _hold(plan: dict[str, Any]) -> tuple[int, int]:
     version = landlock.restrict([*plan["binds"], *proc], plan["roots"], devices, scratch)
     filtered = seccomp.supported()
     if filtered:
-        seccomp.install(seccomp.first_filter(os.getpid()))
+        seccomp.install(seccomp.first_filter(os.getpid(), kernel.machine()))
     return version, int(filtered)
