@@ -21,7 +21,7 @@ from types import FrameType
 from lumen_box import atomic
 from lumen_box.errors import Interrupted, LumenError, NoSpace, NotFound
 
-from . import advance, recipe, sources
+from . import advance, recipe, sources, state
 from .state import Stage, State
 
 CMAKE_AT_LEAST = (3, 21)
@@ -61,7 +61,9 @@ class Builder:
         self._generator = "Ninja" if shutil.which("ninja") else "Unix Makefiles"
         self._source = folder / "source"
         self._tree = folder / ("tree-ninja" if self._generator == "Ninja" else "tree-make")
-        self._state = State(Stage.WAITING, os.getpid(), os.getppid(), str(self._tree))
+        begun = state.read(folder)  # by whoever started this, and may be gone already
+        owner = begun.owner if begun else os.getppid()
+        self._state = State(Stage.WAITING, os.getpid(), owner, str(self._tree))
         self._state.write(folder)
         self._stopping = False
 

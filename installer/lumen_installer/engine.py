@@ -41,9 +41,9 @@ class Build:
     ``library`` is where the result is or will be, ``log`` holds every word of the tools.
     """
 
-    def __init__(self, folder: Path, library: Path, prefix: Path, begin: Callable[[], bool]) -> None:
+    def __init__(self, folder: Path, library: Path, prefix: Path, job: Job) -> None:
         self.library, self.log = library, folder / "log"
-        self._folder, self._prefix, self._begin = folder, prefix, begin
+        self._folder, self._prefix, self._job = folder, prefix, job
         self._takeovers = 0
 
     def __enter__(self) -> Build:
@@ -53,6 +53,13 @@ class Build:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.cancel()
+
+    def start(self) -> None:
+        """Begins it, joins one that is under way, or links the environment to a result that is there already."""
+        if self.finished:
+            place.link_engine(self._prefix, self.library)
+        else:
+            _begin(self._folder, self._job)
 
     @property
     def finished(self) -> bool:
@@ -101,7 +108,7 @@ class Build:
             raise LumenError(
                 "The engine library could not be built: its builder stops at once.", then=f"See {self.log}."
             )
-        self._takeovers += self._begin()
+        self._takeovers += _begin(self._folder, self._job)
 
     def cancel(self) -> None:
         """Stops the build if this process started it, keeping every finished file; otherwise leaves it alone."""
@@ -118,7 +125,16 @@ class Build:
 def start_background_build(
     *, prefix: Path | None = None, python: Path | None = None, cache: Cache | None = None, jobs: int | None = None
 ) -> Build:
-    """Starts building the engine library unless it is there or being built; returns at once.
+    """Starts building the engine library unless it is there or being built; returns at once, see :func:`build_for`."""
+    build = build_for(prefix=prefix, python=python, cache=cache, jobs=jobs)
+    build.start()
+    return build
+
+
+def build_for(
+    *, prefix: Path | None = None, python: Path | None = None, cache: Cache | None = None, jobs: int | None = None
+) -> Build:
+    """The build of the engine library for this machine, which may be finished, under way, or not begun.
 
     Args:
         prefix: the environment that will use it (this one).
@@ -141,12 +157,7 @@ def start_background_build(
         about=about,
         jobs=jobs or _jobs(),
     )
-    build = Build(folder, library, prefix, lambda: _begin(folder, job))
-    if build.finished:
-        place.link_engine(prefix, library)
-    else:
-        _begin(folder, job)
-    return build
+    return Build(folder, library, prefix, job)
 
 
 def _begin(folder: Path, job: Job) -> bool:
