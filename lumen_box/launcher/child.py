@@ -6,6 +6,7 @@ A module started by the launcher calls ``enter()`` for its control socket; a hel
 from __future__ import annotations
 
 import os
+import resource
 import struct
 import sys
 
@@ -22,9 +23,15 @@ ANSWER, REFUSED = 0, 1
 _FLAG = "--control"
 
 
+def harden() -> None:
+    """No core dump, not dumpable: for this process and every other that holds keys, such as the gateway."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    kernel.set_undumpable()
+
+
 def run(module: str) -> None:
     """Runs ``module`` as ``__main__``; the stage executes the interpreter with just this call."""
-    kernel.set_undumpable()
+    harden()
     if seccomp.supported():
         seccomp.install(seccomp.second_filter(kernel.machine()))
     import runpy
@@ -37,7 +44,7 @@ def enter() -> socket.socket:
 
     Also works in a plain subprocess that was given ``--control FD``.
     """
-    kernel.set_undumpable()
+    harden()
     import socket
 
     at = sys.argv.index(_FLAG)

@@ -146,7 +146,7 @@ def start(program: Program, *, require: Confinement | None = None) -> Child:
 
 def _too_weak(asked: Confinement, reason: str) -> NotAllowed:
     return NotAllowed(
-        f"A program must be held by {asked.words} here, and the kernel does not give that. {reason}".rstrip(),
+        f"A program must be held by {asked} here, and the kernel does not give that. {reason}".rstrip(),
         kept="Nothing was started.",
         then="Allow user namespaces on this machine, or relax the policy.",
     )

@@ -76,12 +76,12 @@ class Confinement:
             and self.seccomp >= required.seccomp
         )
 
-    @property
-    def words(self) -> str:
-        """For a person: ``namespaces, Landlock 7, seccomp``."""
-        names = [
+    def __str__(self) -> str:
+        """For a person: ``namespaces, Landlock 7, seccomp``, and why something is missing."""
+        parts = [
             ("namespaces", self.namespaces),
             (f"Landlock {self.landlock}", self.landlock > 0),
             ("seccomp", self.seccomp),
         ]
-        return ", ".join(name for name, there in names if there) or "nothing"
+        names = ", ".join(name for name, there in parts if there) or "nothing"
+        return f"{names} ({self.reason.rstrip('.')})" if self.reason else names
