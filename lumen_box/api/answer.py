@@ -46,7 +46,7 @@ class Answer(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         write = self._streamed if self._stream else self._whole
         writing = asyncio.ensure_future(write(scope, receive, send))
-        leaving = asyncio.ensure_future(_left(receive))
+        leaving = asyncio.ensure_future(left(receive))
         try:
             await asyncio.wait({writing, leaving}, return_when=asyncio.FIRST_COMPLETED)
             if writing.done():
@@ -92,7 +92,7 @@ class Answer(Response):
             await send({"type": "http.response.body", "body": data, "more_body": more})
 
 
-async def _left(receive: Receive) -> None:
+async def left(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
 

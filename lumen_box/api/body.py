@@ -28,6 +28,7 @@ from .deps import the_box
 
 BODY_SECONDS = 30.0  # for the whole body to arrive
 INLINE_BYTES = 256 * 1024  # what is parsed without leaving the event loop
+UNKNOWN = "unexpected_keyword_argument"  # the validator's word for a member it does not know
 SHOWN_NAME = 64  # characters of a stranger's parameter name that are repeated to them
 
 T = TypeVar("T")
@@ -119,8 +120,10 @@ def _no_constant(name: str) -> Any:
 def _explained(error: ValidationError, value: Any) -> LumenError:
     """The most specific complaint. Of a member that may have several forms, the form that got furthest speaks."""
     found = error.errors(include_url=False, include_input=False)
-    worst = max(found, key=lambda one: (len(_path(one["loc"], value)), -found.index(one)))
-    return _said(worst["type"], _name(_path(worst["loc"], value)), worst)
+    paths = [_path(one["loc"], one["type"], value) for one in found]
+    longest = max(paths, key=len)  # the first of equals
+    worst = found[paths.index(longest)]
+    return _said(worst["type"], _name(longest), worst)
 
 
 def _said(kind: str, param: str, details: Any) -> LumenError:
@@ -130,7 +133,7 @@ def _said(kind: str, param: str, details: Any) -> LumenError:
         return MalformedBody(f"The JSON of this request is {'nested too deep' if deep else 'not well formed'}.")
     if not param:
         return InvalidParameter("The body of this request must be a JSON object.")
-    if kind == "unexpected_keyword_argument":
+    if kind == UNKNOWN:
         return UnsupportedParameter(
             f"This box does not know the parameter {quoted}.",
             kept="Nothing was generated.",
@@ -147,15 +150,15 @@ def _said(kind: str, param: str, details: Any) -> LumenError:
     return InvalidParameter(f"The parameter {quoted} has the wrong type: it must be {wanted}.", param=param)
 
 
-def _path(where: tuple[int | str, ...], value: Any) -> list[int | str]:
-    """The steps of ``where`` that exist in ``value``, and a last one that is missing or unknown there.
+def _path(where: tuple[int | str, ...], kind: str, value: Any) -> list[int | str]:
+    """The steps to what is wrong that exist in ``value``, and the member that is missing or unknown there.
 
     The validator also lists which form of a member it tried; such steps lead nowhere in the value and are left out.
     """
     path: list[int | str] = []
-    for at, step in enumerate(where):
+    for step in where:
         inside, value = _step(value, step)
-        if inside or (at == len(where) - 1 and isinstance(value, dict)):
+        if inside or (step == where[-1] and kind in ("missing", UNKNOWN)):
             path.append(step)
     return path
 

@@ -1,89 +1,81 @@
-"""Long work as a response: a use case is a generator of progress events, and this streams them as they come.
+"""Long work as a response: a use case reports its progress, and this streams the reports as they come.
 
-The generator runs in one thread of its own from its first line to its last, so what it opens there stays there. A
-failure before the first event gets its own HTTP status; afterwards the last line says it. A client that goes away
-closes the generator at its next event: a use case that must not stop half way yields none there.
+The work runs in one thread of its own from its first line to its last, so what it opens there stays there. A failure
+before the first report gets its own HTTP status; afterwards the last line says it. When the client goes away, the next
+report raises ``Interrupted`` inside the work, which unwinds as it would for Ctrl-C; the request is over when it has.
 """
 
 from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from typing import Any
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from ..errors import LumenError
-from ..progress import Advance, Event
+from ..errors import Interrupted, LumenError
+from ..progress import Advance, Event, Report
 from ..schemas import progress
+from .answer import ALIVE_SECONDS, left
 from .responses import error_response, unexpected
 
-Work = Generator[Event, None, Any]  # what it returns must be JSON
-ALIVE_SECONDS = 15.0
-MAX_BACKLOG = 1024  # lines a slow client may be behind before progress is left out
+Work = Callable[[Report], Any]  # what it returns must be JSON
+MAX_BACKLOG = 256  # lines a slow client may be behind before mere advances are left out
+_HEADERS = [(b"content-type", progress.MEDIA_TYPE.encode()), (b"x-accel-buffering", b"no")]
 
 
 class _Runner:
-    """The thread: runs the work and leaves lines for the event loop to take."""
+    """The thread: runs the work and leaves lines for the event loop to take; None is the last."""
 
-    def __init__(self, make: Callable[[], Work], name: str) -> None:
-        self._make = make
+    def __init__(self, work: Work) -> None:
+        self._work = work
         self._loop = asyncio.get_running_loop()
-        self._stop = threading.Event()
-        self.lines: asyncio.Queue[bytes | LumenError] = asyncio.Queue()
+        self._stopped = False
+        self.lines: asyncio.Queue[bytes | LumenError | None] = asyncio.Queue()
         self.ended = asyncio.Event()
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
-        self._thread.start()
+        threading.Thread(target=self._run, name="use case", daemon=True).start()
 
     def stop(self) -> None:
-        """The generator is closed when it next yields."""
-        self._stop.set()
+        """The work is interrupted when it next reports."""
+        self._stopped = True
 
     def _run(self) -> None:
         try:
-            result = self._work()
-            self._tell(progress.result_line(result))
+            line: bytes | LumenError = progress.result_line(self._work(self._report))
         except LumenError as error:
-            self._tell(error)
+            line = error
         except Exception as error:
-            self._tell(unexpected(error))
-        finally:
-            self._loop.call_soon_threadsafe(self.ended.set)
+            line = unexpected(error)
+        self._tell(line)
+        self._tell(None)
+        self._loop.call_soon_threadsafe(self.ended.set)
 
-    def _work(self) -> Any:
-        work = self._make()
-        try:
-            while not self._stop.is_set():
-                event = next(work)
-                if isinstance(event, Advance) and self.lines.qsize() > MAX_BACKLOG:
-                    continue
-                self._tell(progress.event_line(event))
-        except StopIteration as end:
-            return end.value
-        finally:
-            work.close()
-        return None
+    def _report(self, event: Event) -> None:
+        if self._stopped:
+            raise Interrupted("The command that asked for this went away.", then="Run it again.")
+        if not isinstance(event, Advance) or self.lines.qsize() < MAX_BACKLOG:
+            self._tell(progress.event_line(event))
 
-    def _tell(self, line: bytes | LumenError) -> None:
+    def _tell(self, line: bytes | LumenError | None) -> None:
         self._loop.call_soon_threadsafe(self.lines.put_nowait, line)
 
 
 class Progress(Response):
-    """Runs ``make()`` and streams what it yields, as NDJSON (``schemas/progress.py``)."""
+    """Runs ``work(report)`` and streams what it reports, as NDJSON (``schemas/progress.py``)."""
 
-    def __init__(self, make: Callable[[], Work], name: str = "use case") -> None:
-        self._make, self._name = make, name
+    def __init__(self, work: Work) -> None:
+        self._work = work
         self.background = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        runner = _Runner(self._make, self._name)
+        runner = _Runner(self._work)
         runner.start()
-        writing = asyncio.ensure_future(self._write(runner, scope, receive, send))
-        leaving = asyncio.ensure_future(_left(receive))
+        writing = asyncio.ensure_future(_write(runner, scope, receive, send))
+        leaving = asyncio.ensure_future(left(receive))
         try:
             await asyncio.wait({writing, leaving}, return_when=asyncio.FIRST_COMPLETED)
             if writing.done():
@@ -95,25 +87,23 @@ class Progress(Response):
             await asyncio.gather(writing, leaving, return_exceptions=True)
             await asyncio.shield(runner.ended.wait())  # what the work holds is let go before the request is over
 
-    async def _write(self, runner: _Runner, scope: Scope, receive: Receive, send: Send) -> None:
-        line = await runner.lines.get()
-        if isinstance(line, LumenError):
-            await error_response(line)(scope, receive, send)
-            return
-        headers = [(b"content-type", progress.MEDIA_TYPE.encode()), (b"x-accel-buffering", b"no")]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": line, "more_body": True})
-        while not (runner.ended.is_set() and runner.lines.empty()):
-            try:
-                async with asyncio.timeout(ALIVE_SECONDS):
-                    line = await runner.lines.get()
-            except TimeoutError:
-                line = progress.ALIVE
-            data = progress.error_line(line) if isinstance(line, LumenError) else line
-            await send({"type": "http.response.body", "body": data, "more_body": True})
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+async def _write(runner: _Runner, scope: Scope, receive: Receive, send: Send) -> None:
+    line = await runner.lines.get()
+    if isinstance(line, LumenError):
+        await error_response(line)(scope, receive, send)
+        return
+    await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
+    while line is not None:
+        data = progress.error_line(line) if isinstance(line, LumenError) else line
+        await send({"type": "http.response.body", "body": data, "more_body": True})
+        line = await _next(runner)
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-async def _left(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
+async def _next(runner: _Runner) -> bytes | LumenError | None:
+    try:
+        async with asyncio.timeout(ALIVE_SECONDS):
+            return await runner.lines.get()
+    except TimeoutError:
+        return progress.ALIVE

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Literal
 
 from ..engine.protocol import Finished
 from ..errors import LumenError
@@ -55,6 +56,17 @@ class Histogram:
             yield _line(f"{self.name}_bucket", (("le", most),), below)
         yield _line(f"{self.name}_sum", (), self.total)
         yield _line(f"{self.name}_count", (), below)
+
+
+@dataclass(frozen=True)
+class Gauge:
+    """A number as it is now."""
+
+    name: str
+    help: str
+    value: float
+    kind: Literal["gauge", "counter"] = "gauge"
+    labels: Labels = ()
 
 
 class GatewayMetrics:

@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from ..engine.protocol import Generate
 from ..schemas.completions import CompletionRequest
+from ..schemas.errors import InvalidParameter
 from .answer import Answer
 from .authorise import Action
 from .body import JsonBody
@@ -30,10 +31,11 @@ async def completions(
 ) -> Response:
     """Continues a prompt. Where no ``max_tokens`` is given, 16 tokens are generated, as by OpenAI's API."""
     check_choosing(asked)
+    wanted = _request(asked)
     model = await unsealed(request).models.get(asked.model)
 
     async def ask() -> Answering:
-        return model.submit(_request(asked))
+        return model.submit(wanted)
 
     generation = the_generations(request).begin(principal, model.card.id, ask)
     shape = CompletionShape(generation, asked.candidates is not None, wants_usage=asked.wants_usage)
@@ -41,8 +43,11 @@ async def completions(
 
 
 def _request(asked: CompletionRequest) -> Generate:
+    prompt = asked.one_prompt
+    if prompt is None:
+        raise InvalidParameter("`prompt` must be one prompt: several in one request are not taken.", param="prompt")
     return Generate(
-        prompt=asked.text_or_ids,
+        prompt=prompt,
         sampling=sampling(asked),
         max_tokens=asked.token_limit,
         stop=asked.stops,

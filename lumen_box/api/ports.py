@@ -6,7 +6,6 @@ Nothing here knows HTTP, and no route knows more of the box than this.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from ..clock import Clock
@@ -70,15 +69,19 @@ class Tokens(Protocol):
     def still_valid(self, identity: str) -> bool: ...
 
 
-@dataclass(frozen=True)
-class Sample:
+class Sample(Protocol):
     """One number for ``/metrics``; ``kind`` is how Prometheus treats it."""
 
-    name: str
-    help: str
-    value: float
-    kind: Literal["gauge", "counter"] = "gauge"
-    labels: tuple[tuple[str, str], ...] = ()
+    @property
+    def name(self) -> str: ...
+    @property
+    def help(self) -> str: ...
+    @property
+    def value(self) -> float: ...
+    @property
+    def kind(self) -> Literal["gauge", "counter"]: ...
+    @property
+    def labels(self) -> tuple[tuple[str, str], ...]: ...
 
 
 class Box(Protocol):

@@ -70,6 +70,8 @@ class Gateway:
             server = _server(self._app)
             box: Box = self._app.state.box
             handover: Handover = self._app.state.handover
+            state = self._app.state
+            state.url, state.stop, state.serving = bound.url, self.stop, True
             if signals:
                 undo.enter_context(_signals(self.stop))
             handover.listen(self._listen.handover, box.settings.peers, self._listen.mode)

@@ -10,24 +10,29 @@ from .sampling import STRICT, Choosing
 
 DEFAULT_TOKENS = 16  # what OpenAI's completions give where nothing is said
 
-Ids = Annotated[tuple[Annotated[int, Range(0, MAX_TOKENS)], ...], Length(1, MAX_PROMPT_TOKENS)]
-One = Length(1, 1)  # several prompts in one request are not taken
+Id = Annotated[int, Range(0, MAX_TOKENS)]
+Ids = Annotated[tuple[Id, ...], Length(1, MAX_PROMPT_TOKENS)]
 
 
 @dataclass(frozen=True, kw_only=True)
 class CompletionRequest(Choosing):
+    """``prompt`` is text, token ids, or an array that holds one of these: :attr:`one_prompt`."""
+
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
 
-    prompt: str | Ids | Annotated[tuple[str], One] | Annotated[tuple[Ids], One]
+    prompt: str | Annotated[tuple[Id | str | Ids, ...], Length(1, MAX_PROMPT_TOKENS)]
     logprobs: Annotated[int, Range(0, 5)] | None = None
 
     @property
-    def text_or_ids(self) -> str | tuple[int, ...]:
-        """The one prompt, taken out of the array that OpenAI's clients may wrap it in."""
-        prompt: Any = self.prompt
-        if isinstance(prompt, str) or isinstance(prompt[0], int):
-            return prompt  # type: ignore[no-any-return]
-        return prompt[0]  # type: ignore[no-any-return]
+    def one_prompt(self) -> str | tuple[int, ...] | None:
+        """The prompt; None where there are several, or a mixture."""
+        if isinstance(self.prompt, str):
+            return self.prompt
+        ids = tuple(one for one in self.prompt if isinstance(one, int))
+        if len(ids) == len(self.prompt):
+            return ids
+        first, *others = self.prompt
+        return None if others or isinstance(first, int) else first
 
     @property
     def token_limit(self) -> int:

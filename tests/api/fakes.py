@@ -1,0 +1,170 @@
+"""A box with an engine whose every step a test decides. The real engine is in ``test_end_to_end.py``."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from lumen_box.api.metrics import Gauge
+from lumen_box.api.ports import News, State
+from lumen_box.clock import Clock
+from lumen_box.config import EngineSettings, GatewaySettings, Settings
+from lumen_box.engine.protocol import Accepted, Finished, Generate, Timings, Tokens, Usage
+from lumen_box.errors import LumenError, NoModel, Unauthenticated
+from lumen_box.schemas.errors import ModelNotFound
+from lumen_box.schemas.models import ModelCard
+
+NO_TIME = Timings(0.0, 0.0, 0.0)
+Script = Callable[["FakeAnswer"], AsyncIterator[News]]
+
+
+def finished(reason: str = "stop", prompt: int = 5, completion: int = 3, reasoning: int = 0) -> Finished:
+    return Finished(0, reason, Usage(prompt, completion, reasoning), NO_TIME)  # type: ignore[arg-type]
+
+
+def says(*pieces: str | Tokens, end: Finished | LumenError | None = None) -> Script:
+    """An answer of these pieces, one step each."""
+
+    async def script(answer: FakeAnswer) -> AsyncIterator[News]:
+        yield Accepted(0, 5)
+        for at, piece in enumerate(pieces):
+            await asyncio.sleep(0)
+            yield Tokens(0, (at,), piece) if isinstance(piece, str) else piece
+        if isinstance(end, LumenError):
+            raise end
+        yield end or finished(completion=len(pieces))
+
+    return script
+
+
+def refuses(error: LumenError) -> Script:
+    async def script(answer: FakeAnswer) -> AsyncIterator[News]:
+        raise error
+        yield
+
+    return script
+
+
+def hangs(*pieces: str, accepted: bool = True) -> Script:
+    """Says something, then nothing until it is cancelled."""
+
+    async def script(answer: FakeAnswer) -> AsyncIterator[News]:
+        if accepted:
+            yield Accepted(0, 5)
+        for piece in pieces:
+            yield Tokens(0, (1,), piece)
+        await answer.cancelled.wait()
+        yield finished("cancelled")
+
+    return script
+
+
+def babbles(text: str) -> Script:
+    """Goes on until it is cancelled."""
+
+    async def script(answer: FakeAnswer) -> AsyncIterator[News]:
+        yield Accepted(0, 5)
+        while not answer.cancelled.is_set():
+            yield Tokens(0, (1,), text)
+            await asyncio.sleep(0.001)
+
+    return script
+
+
+class FakeAnswer:
+    def __init__(self, request: Generate, script: Script) -> None:
+        self.request, self._script = request, script
+        self.cancelled = asyncio.Event()
+        self.ended = False
+
+    async def __aiter__(self) -> AsyncIterator[News]:
+        async for news in self._script(self):
+            self.ended = isinstance(news, Finished)
+            yield news
+
+    def cancel(self) -> None:
+        if not self.ended:
+            self.cancelled.set()
+
+
+class FakeModel:
+    """Answers by ``script``; keeps what it was asked."""
+
+    def __init__(self, name: str = "clinical") -> None:
+        self.card = ModelCard(name, 1_700_000_000, "Demo publisher", 512)
+        self.script: Script = says("Hel", "lo")
+        self.rendered: list[list[dict[str, str]]] = []
+        self.answers: list[FakeAnswer] = []
+
+    async def render(self, messages: Sequence[dict[str, str]]) -> str:
+        self.rendered.append(list(messages))
+        return "".join(f"<{one['role']}>{one['content']}" for one in messages)
+
+    def submit(self, request: Generate) -> FakeAnswer:
+        self.answers.append(FakeAnswer(request, self.script))
+        return self.answers[-1]
+
+    @property
+    def request(self) -> Generate:
+        return self.answers[-1].request
+
+
+class FakeModels:
+    def __init__(self, *models: FakeModel) -> None:
+        self.models = list(models)
+
+    def listing(self) -> list[ModelCard]:
+        return [one.card for one in self.models]
+
+    async def get(self, name: str | None) -> FakeModel:
+        if not self.models:
+            raise NoModel("No model is active.")
+        found = [one for one in self.models if name in (None, one.card.id)]
+        if not found:
+            raise ModelNotFound("There is no such model here.")
+        return found[0]
+
+
+@dataclass(frozen=True)
+class FakeToken:
+    id: str
+    scopes: frozenset[str]
+
+
+class FakeTokens:
+    """``chat-token`` may chat, ``metrics-token`` may read metrics, and so on: the scope is the first word."""
+
+    def __init__(self) -> None:
+        self.revoked: set[str] = set()
+
+    def authenticate(self, text: str) -> FakeToken:
+        scope, _, rest = text.partition("-")
+        if not rest.startswith("token") or not self.still_valid(text):
+            raise Unauthenticated("This token is not known here.")
+        return FakeToken(text, frozenset({scope}))
+
+    def still_valid(self, identity: str) -> bool:
+        return identity not in self.revoked
+
+
+@dataclass
+class FakeBox:
+    model: FakeModel = field(default_factory=FakeModel)
+    sealed: bool = False
+    places: int = 2
+    queue: int = 2
+    clock: Clock = field(default_factory=Clock)
+    tokens: FakeTokens = field(default_factory=FakeTokens)
+    peers: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        gateway = GatewaySettings(queue=self.queue, body_bytes=1024 * 1024)
+        self.settings = Settings(gateway, EngineSettings(parallel=self.places), self.peers)
+        self.models = FakeModels(self.model)
+
+    def state(self) -> State:
+        return "sealed" if self.sealed else "ready"
+
+    def samples(self) -> Iterable[Gauge]:
+        return [Gauge("lumen_engine_restarts_total", "Restarts.", 2, "counter", (("model", 'a"b\n'),))]
