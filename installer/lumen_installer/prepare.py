@@ -108,15 +108,8 @@ class Environment:
             with tempfile.TemporaryDirectory() as scratch:
                 folder = Path(scratch, "bindings")
                 sources.unpack(archive, ".", sources.PYTHON_PARTS, folder)
-                make_wheel = [
-                    "wheel",
-                    "--no-deps",
-                    "--no-build-isolation",
-                    "--wheel-dir",
-                    str(cache.wheels),
-                    str(folder),
-                ]
-                pip.run(self.python, make_wheel, extra=NO_NATIVE_BUILD)
+                make = ["wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(cache.wheels), str(folder)]
+                pip.run(self.python, make, extra=NO_NATIVE_BUILD)
         pip.run(self.python, ["install", "--no-deps", "--no-index", "--find-links", str(cache.wheels), name])
 
 

@@ -36,15 +36,8 @@ HEAD = """\
 def _compile(python: str, oldest: str, words: tuple[str, ...]) -> list[str]:
     command = [python, "-m", "uv", "pip", "compile", "--quiet", "--universal", "--python-version", oldest]
     # One version for every Python: a box and the machine that fills its medium must agree.
-    command += [
-        "--fork-strategy",
-        "fewest",
-        "--no-header",
-        "--no-annotate",
-        "--no-emit-index-url",
-        "--no-emit-find-links",
-        *words,
-    ]
+    command += ["--fork-strategy", "fewest", "--no-header", "--no-annotate"]
+    command += ["--no-emit-index-url", "--no-emit-find-links", *words]
     answer = subprocess.run(command, stdout=subprocess.PIPE, text=True)
     if answer.returncode != 0:
         raise LumenError("uv could not resolve the dependencies.", kept="The lock file is as it was.")
