@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from tuf.api import exceptions
 
-from ..errors import Damaged, Expired, Stale, Untrusted
+from ..errors import Damaged, Expired, LumenError, Stale, Untrusted
 from .parts import AGAIN, KEPT
 
 
@@ -26,6 +26,16 @@ def expired(what: str) -> Expired:
         kept=KEPT,
         then="Use a newer medium; or, if the clock is right and the risk is known, allow expired metadata by name.",
     )
+
+
+@contextlib.contextmanager
+def said_in_full() -> Iterator[None]:
+    """Errors of the strict reader, which knows no context, with what was kept and what to do next."""
+    try:
+        yield
+    except LumenError as error:
+        error.kept, error.then = error.kept or KEPT, error.then or AGAIN
+        raise
 
 
 @contextlib.contextmanager

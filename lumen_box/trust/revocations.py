@@ -18,6 +18,7 @@ from ..errors import Damaged, TooNew, Untrusted
 from ..strictjson import Fields
 from .layout import TARGETS, TargetPath
 from .limits import MAX_REASON, MAX_REVOCATIONS, MAX_REVOCATIONS_BYTES
+from .refusals import said_in_full
 
 FORMAT = 1
 OBJECT_ID = r"[0-9a-f]{32}"
@@ -43,6 +44,11 @@ class Revocations:
     @classmethod
     def parse(cls, data: bytes) -> Revocations:
         """``Damaged`` or ``TooNew`` if these are not the bytes of a list of revocations."""
+        with said_in_full():
+            return cls._parsed(data)
+
+    @classmethod
+    def _parsed(cls, data: bytes) -> Revocations:
         what = "The list of revocations"
         fields = Fields(strictjson.loads(data, what=what, max_bytes=MAX_REVOCATIONS_BYTES), what)
         if fields.number("format", least=1) != FORMAT:
@@ -104,7 +110,7 @@ class Revocations:
 def _read(fields: Fields, name: str, key: str, pattern: str) -> dict[str, Revocation]:
     entries = fields.take(name, list)
     found: dict[str, Revocation] = {}
-    for entry in entries[: MAX_REVOCATIONS + 1]:
+    for entry in entries[:MAX_REVOCATIONS]:
         item = Fields(entry, "A revocation")
         stop, reason = item.take("stop", bool), item.text("reason", longest=MAX_REASON)
         if not (reason.isprintable() or not reason):

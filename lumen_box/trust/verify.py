@@ -13,14 +13,15 @@ from __future__ import annotations
 from typing import Any
 
 from .. import strictjson
-from ..errors import Damaged
+from ..errors import Damaged, TooNew
 from ..strictjson import Fields
 from .keys import KEY_ID
 from .layout import DELEGATED, TARGETS
 from .limits import MAX_BYTES, MAX_SIGNATURES, MAX_VERSION
 from .parts import AGAIN, KEPT, PARTS, moment
+from .refusals import said_in_full
 
-SPECIFICATION = r"1\.0\.[0-9]{1,3}"
+SPECIFICATION = "1.0."
 
 
 def checked(role: str, data: bytes, *, version: int | None = None) -> dict[str, Any]:
@@ -28,6 +29,11 @@ def checked(role: str, data: bytes, *, version: int | None = None) -> dict[str, 
 
     ``version`` is the one that the file's name promises. Raises ``Damaged``, ``TooNew`` or ``Untrusted``.
     """
+    with said_in_full():
+        return _checked(role, data, version)
+
+
+def _checked(role: str, data: bytes, version: int | None) -> dict[str, Any]:
     what = f"The {role} metadata"
     if b"\0" in data:  # a parser that guesses encodings would read UTF-16 here, and TUF would not
         raise Damaged(f"{what} holds a zero byte.", kept=KEPT, then=AGAIN)
@@ -47,7 +53,7 @@ def checked(role: str, data: bytes, *, version: int | None = None) -> dict[str, 
 
 def _signatures(entries: list[Any], role: str) -> None:
     seen: set[str] = set()
-    for entry in entries[: MAX_SIGNATURES + 1]:
+    for entry in entries[:MAX_SIGNATURES]:
         fields = Fields(entry, f"A signature of the {role} metadata")
         seen.add(fields.text("keyid", pattern=KEY_ID))
         # The length is left to the key: a signature without one of its halves is a bad one, not a malformed one.
@@ -65,7 +71,12 @@ def _signed(fields: Fields, role: str) -> None:
     kind = fields.text("_type")
     if kind != (TARGETS if role in DELEGATED else role):
         raise Damaged(f"{fields.what} is of the type {kind[:40]!r}.", kept=KEPT, then=AGAIN)
-    fields.text("spec_version", pattern=SPECIFICATION)
+    if not fields.text("spec_version", pattern=r"[0-9]{1,4}(?:\.[0-9]{1,4}){2}").startswith(SPECIFICATION):
+        raise TooNew(
+            f"{fields.what} follows a TUF specification that this version does not know.",
+            kept=KEPT,
+            then="Update Lumen Box first, then try again.",
+        )
     version = fields.number("version", least=1, most=MAX_VERSION)
     moment(fields, "expires")
     PARTS[role](fields, version)

@@ -9,7 +9,7 @@ import pytest
 from .simulator import Box, Medium, Publisher
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class World:
     """A publisher and its second export; :meth:`box` makes a box that has pinned the root and seen nothing."""
 

@@ -52,7 +52,7 @@ def sealed(signed: dict[str, Any], signers: Iterable[SigningKey]) -> bytes:
     return json.dumps({"signatures": [signature(signed, signer) for signer in signers], "signed": signed}).encode()
 
 
-@dataclass
+@dataclass(repr=False)
 class Medium:
     metadata: dict[str, bytes]
     revocations: bytes
@@ -78,7 +78,7 @@ class Medium:
         return found
 
 
-@dataclass
+@dataclass(repr=False)
 class Publisher:
     """``moment`` is the publisher's clock."""
 
@@ -144,7 +144,7 @@ def _meta(data: bytes, version: int) -> dict[str, Any]:
     return {"version": version, "length": len(data), "hashes": {"sha256": hashlib.sha256(data).hexdigest()}}
 
 
-@dataclass
+@dataclass(repr=False)
 class Box:
     """What a box keeps of one publisher: the pinned root, the metadata of the last time, and the floors."""
 

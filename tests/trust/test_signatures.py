@@ -11,6 +11,7 @@ import pytest
 from lumen_box.errors import Damaged, LumenError, Untrusted
 from lumen_box.sealed.signatures import SIGNATURE
 from lumen_box.trust.layout import ROLES
+from lumen_box.trust.limits import MAX_SIGNATURES
 from lumen_box.trust.publisher_id import canonical
 
 from .conftest import World
@@ -136,11 +137,12 @@ def test_two_signatures_under_one_id(world: World) -> None:
 
 
 def test_more_signatures_than_anybody_needs(world: World) -> None:
-    def edit(signatures: Signatures) -> None:
-        signatures.extend({"keyid": f"{number:064x}", "sig": "00"} for number in range(40))
+    def strangers(count: int) -> Callable[[Signatures], None]:
+        return lambda signatures: signatures.extend({"keyid": f"{n:064x}", "sig": "00"} for n in range(count))
 
+    assert world.box().read(with_signatures(world, "models", strangers(MAX_SIGNATURES - 1)))
     with pytest.raises(Damaged):
-        world.box().read(with_signatures(world, "models", edit))
+        world.box().read(with_signatures(world, "models", strangers(MAX_SIGNATURES)))
 
 
 # Threshold, the keys of the role, who signs, whether that is enough.
