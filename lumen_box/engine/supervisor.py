@@ -30,13 +30,15 @@ News = Accepted | Tokens | Finished
 
 @dataclass(frozen=True)
 class Status:
-    """``percent`` of the weights loaded; ``restarts`` since ``start``; ``failure``: why the last worker was lost."""
+    """``percent`` of the weights loaded; ``restarts`` since ``start``; ``steps`` of the present worker, to the last
+    beat; ``failure``: why the last worker was lost."""
 
     state: State
     percent: int
     restarts: int
     running: int
     waiting: int
+    steps: int
     facts: ModelFacts | None
     failure: str
 
@@ -167,7 +169,9 @@ class Engine:
     def status(self) -> Status:
         beat = self._worker.beat if self._worker else protocol.Beat()
         percent = 100 if self._state == "ready" else self._worker.percent if self._worker else 0
-        return Status(self._state, percent, self._restarts, beat.running, beat.waiting, self._facts, self._failure)
+        return Status(
+            self._state, percent, self._restarts, beat.running, beat.waiting, beat.steps, self._facts, self._failure
+        )
 
     @property
     def ready(self) -> bool:

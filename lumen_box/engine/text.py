@@ -53,11 +53,11 @@ class Reasoning:
         self._pending = ""
         self._strip = self.inside
 
-    def feed(self, text: str) -> tuple[str, str]:
-        """(answer, reasoning) that are certain now."""
+    def feed(self, text: str) -> list[tuple[bool, str]]:
+        """The text that is certain now, in its order: (whether it is reasoning, text)."""
         if self._markers is None:
-            return text, ""
-        parts = {False: "", True: ""}
+            return [(False, text)]
+        parts = []
         self._pending += text
         while True:
             marker = self._markers[self.inside]
@@ -65,15 +65,14 @@ class Reasoning:
             at = self._pending.find(marker)
             if at < 0:
                 break
-            border = self._pending[:at]
-            parts[self.inside] += border.rstrip() if self.inside else border
+            before = self._pending[:at]
+            parts.append((self.inside, before.rstrip() if self.inside else before))
             self._pending = self._pending[at + len(marker) :]
             self.inside, self._strip = not self.inside, True
-        keep = self._uncertain(marker)
-        certain = len(self._pending) - keep
-        parts[self.inside] += self._pending[:certain]
+        certain = len(self._pending) - self._uncertain(marker)
+        parts.append((self.inside, self._pending[:certain]))
         self._pending = self._pending[certain:]
-        return parts[False], parts[True]
+        return parts
 
     def _strip_border(self) -> None:
         if self._strip:
@@ -92,10 +91,10 @@ class Reasoning:
     def held(self) -> int:
         return len(self._pending)
 
-    def finish(self) -> tuple[str, str]:
-        """(answer, reasoning) out of what was held back: no marker came."""
+    def finish(self) -> list[tuple[bool, str]]:
+        """What was held back: no marker came."""
         rest, self._pending = self._pending, ""
-        return ("", rest.rstrip()) if self.inside else (rest, "")
+        return [(self.inside, rest.rstrip() if self.inside else rest)]
 
 
 class Stops:
@@ -113,10 +112,9 @@ class Stops:
         self._pending += text
         if found := first_of(self._pending, self._stops):
             at, self.hit = found
-            self.dropped = len(self._pending) - at
-            certain = at
-        else:
-            certain = len(self._pending) - held_back(self._pending, self._stops)
+            before, self.dropped, self._pending = self._pending[:at], len(self._pending) - at, ""
+            return before
+        certain = len(self._pending) - held_back(self._pending, self._stops)
         out, self._pending = self._pending[:certain], self._pending[certain:]
         return out
 
@@ -125,7 +123,8 @@ class Stops:
         return len(self._pending)
 
     def finish(self) -> str:
-        rest, self._pending = self._pending if self.hit is None else "", ""
+        """What was held back: no stop string came."""
+        rest, self._pending = self._pending, ""
         return rest
 
 
@@ -162,22 +161,29 @@ class AnswerText(Generic[T]):
         if note is not None:
             self._notes.append((note, len(characters)))
             self._noted += len(characters)
-        answer, reasoning = self._reasoning.feed(characters)
-        text = self._stops.feed(answer)
-        if self.stop_text is not None:
-            self._drop_notes()
-            return Piece(text, reasoning, self._release(0))
-        return Piece(text, reasoning, self._release(self._reasoning.held + self._stops.held))
+        text, reasoning = self._sift(self._reasoning.feed(characters))
+        held = 0 if self.stop_text is not None else self._reasoning.held + self._stops.held
+        return Piece(text, reasoning, self._release(held))
 
     def finish(self) -> Piece[T]:
         """What was held back in vain. Half a character at the very end is dropped: the answer was cut there."""
         if self.stop_text is not None:
             return Piece()
-        answer, reasoning = self._reasoning.finish()
-        text = self._stops.feed(answer)
-        if self.stop_text is not None:
-            self._drop_notes()
+        text, reasoning = self._sift(self._reasoning.finish())
         return Piece(text + self._stops.finish(), reasoning, self._release(0))
+
+    def _sift(self, parts: list[tuple[bool, str]]) -> tuple[str, str]:
+        """(answer, reasoning) up to a stop string, should there be one in the answer."""
+        text = reasoning = ""
+        for place, (inside, part) in enumerate(parts):
+            if inside:
+                reasoning += part
+                continue
+            text += self._stops.feed(part)
+            if self.stop_text is not None:
+                self._drop_notes(self._stops.dropped + sum(len(rest) for _, rest in parts[place + 1 :]))
+                break
+        return text, reasoning
 
     def _release(self, held: int) -> tuple[T, ...]:
         """The notes of tokens none of whose characters are among the last ``held``."""
@@ -188,8 +194,9 @@ class AnswerText(Generic[T]):
             out.append(note)
         return tuple(out)
 
-    def _drop_notes(self) -> None:
-        """Forgets the tokens that lie wholly in what the stop string cut off."""
-        dropped = self._stops.dropped
+    def _drop_notes(self, dropped: int) -> None:
+        """Forgets the tokens that lie wholly in the ``dropped`` characters from the stop string on."""
         while self._notes and self._notes[-1][1] <= dropped:
-            dropped -= self._notes.pop()[1]
+            size = self._notes.pop()[1]
+            dropped -= size
+            self._noted -= size
