@@ -44,6 +44,7 @@ class _Folder:
 
 
 _Node = _File | _Folder
+_NAMELESS = "(deleted)"
 _Record = tuple[str, tuple[str | int | bytes, ...]]
 
 
@@ -60,6 +61,7 @@ class _Model:
 
     def __init__(self, root: _Folder) -> None:
         self.root = root
+        self.inodes: dict[int, _File] = {}
 
     def find(self, path: str) -> _Node | None:
         node: _Node = self.root
@@ -75,10 +77,13 @@ class _Model:
         assert isinstance(folder, _Folder), f"{parent} was not made through the disk that is recorded"
         return folder, name
 
-    def file(self, path: str) -> _File:
-        node = self.find(path)
-        assert isinstance(node, _File), f"{path} was not made through the disk that is recorded"
-        return node
+    def file(self, path: str, inode: int) -> _File:
+        """The file by its name, or by its inode once it has lost its name but is still open somewhere."""
+        if path != _NAMELESS:
+            node = self.find(path)
+            assert isinstance(node, _File), f"{path} was not made through the disk that is recorded"
+            self.inodes[inode] = node
+        return self.inodes.setdefault(inode, _File())
 
     def apply(self, name: str, args: tuple[str | int | bytes, ...]) -> None:
         getattr(self, f"do_{name}")(*args)
@@ -87,27 +92,30 @@ class _Model:
         folder, name = self.place(path)
         folder.now[name] = _Folder()
 
-    def do_create(self, path: str) -> None:
+    def do_create(self, path: str, inode: int) -> None:
         folder, name = self.place(path)
-        folder.now[name] = _File()
+        folder.now[name] = self.inodes[inode] = _File()
 
-    def do_write(self, path: str, offset: int, data: bytes) -> None:
-        content = self.file(path).now
+    def do_open(self, path: str, inode: int) -> None:
+        self.file(path, inode)
+
+    def do_write(self, path: str, inode: int, offset: int, data: bytes) -> None:
+        content = self.file(path, inode).now
         if len(content) < offset:
             content.extend(bytes(offset - len(content)))
         content[offset : offset + len(data)] = data
 
-    def do_allocate(self, path: str, length: int) -> None:
-        content = self.file(path).now
+    def do_allocate(self, path: str, inode: int, length: int) -> None:
+        content = self.file(path, inode).now
         content.extend(bytes(max(0, length - len(content))))
 
-    def do_truncate(self, path: str, length: int) -> None:
-        content = self.file(path).now
+    def do_truncate(self, path: str, inode: int, length: int) -> None:
+        content = self.file(path, inode).now
         del content[length:]
         content.extend(bytes(length - len(content)))
 
-    def do_fsync(self, path: str) -> None:
-        file = self.file(path)
+    def do_fsync(self, path: str, inode: int) -> None:
+        file = self.file(path, inode)
         file.kept = bytes(file.now)
 
     def do_fsync_dir(self, path: str) -> None:
@@ -184,13 +192,18 @@ class RecordingDisk(Disk):
                 self._follow[name] = now
                 self.log.append(("outside_gone", (name,)) if now is None else ("outside", (name, now)))
 
-    def _note(self, name: str, place: Path | int, *args: int | bytes | Path) -> None:
+    def _note(self, name: str, *args: int | bytes | Path) -> None:
+        """Logs what was done; paths become relative, and nothing is logged if one of them lies outside."""
         self._watch()
-        path = _path_of(place) if isinstance(place, int) else place
-        parts = [self._relative(arg) if isinstance(arg, Path) else arg for arg in (path, *args)]
+        parts = [self._relative(arg) if isinstance(arg, Path) else arg for arg in args]
         known = [part for part in parts if part is not None]
-        if len(known) == len(parts):  # else it happened to a deleted file, or outside
+        if len(known) == len(parts):
             self.log.append((name, tuple(known)))
+
+    def _note_file(self, name: str, fd: int, *args: int | bytes) -> None:
+        place = os.readlink(f"/proc/self/fd/{fd}")
+        path = self.root / _NAMELESS if place.endswith(" (deleted)") else Path(place)
+        self._note(name, path, os.fstat(fd).st_ino, *args)
 
     def _relative(self, path: Path) -> str | None:
         real = path.parent.resolve() / path.name
@@ -202,24 +215,29 @@ class RecordingDisk(Disk):
 
     def create(self, path: Path, mode: int = 0o600) -> int:
         fd = super().create(path, mode)
-        self._note("create", path)
+        self._note_file("create", fd)
+        return fd
+
+    def open(self, path: Path) -> int:
+        fd = super().open(path)
+        self._note_file("open", fd)
         return fd
 
     def write(self, fd: int, data: bytes | memoryview, offset: int) -> None:
         super().write(fd, data, offset)
-        self._note("write", fd, offset, bytes(data))
+        self._note_file("write", fd, offset, bytes(data))
 
     def allocate(self, fd: int, length: int) -> None:
         super().allocate(fd, length)
-        self._note("allocate", fd, length)
+        self._note_file("allocate", fd, length)
 
     def truncate(self, fd: int, length: int) -> None:
         super().truncate(fd, length)
-        self._note("truncate", fd, length)
+        self._note_file("truncate", fd, length)
 
     def fsync(self, fd: int) -> None:
         super().fsync(fd)
-        self._note("fsync", fd)
+        self._note_file("fsync", fd)
 
     def fsync_dir(self, path: Path) -> None:
         super().fsync_dir(path)
@@ -236,9 +254,3 @@ class RecordingDisk(Disk):
     def remove_tree(self, path: Path) -> None:
         super().remove_tree(path)
         self._note("remove_tree", path)
-
-
-def _path_of(fd: int) -> Path | None:
-    """Where an open file lies now, under whatever name; None once it has lost its last one."""
-    name = os.readlink(f"/proc/self/fd/{fd}")
-    return None if name.endswith(" (deleted)") else Path(name)

@@ -11,6 +11,7 @@ import pytest
 from lumen_box.atomic import Disk, make_dir, publish, remove, write_file
 from lumen_box.errors import NoSpace
 from tests.support.crash import (
+    Act,
     CrashingDisk,
     FailingDisk,
     Loss,
@@ -50,6 +51,18 @@ def in_place(folder: Path, disk: Disk) -> None:
     os.close(fd)
 
 
+def shredded_too_early(folder: Path, disk: Disk) -> None:
+    old, new = disk.open(folder / "file"), disk.create(folder / "next")
+    disk.write(new, NEW, 0)
+    disk.fsync(new)
+    disk.rename(folder / "next", folder / "file")
+    disk.write(old, bytes(len(OLD)), 0)
+    disk.fsync(old)
+    disk.fsync_dir(folder)
+    os.close(old)
+    os.close(new)
+
+
 def whole(folder: Path) -> None:
     assert (folder / "file").read_bytes() in (OLD, NEW)
 
@@ -60,9 +73,11 @@ def test_a_careful_write_survives_every_stop_and_every_power_cut(template: Path,
     assert lose_everywhere(template, tmp_path, careful, whole) == 5
 
 
-def test_a_write_without_fsync_is_caught(template: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("act", [without_fsync, shredded_too_early])
+def test_what_is_done_before_it_is_durable_is_caught(act: Act, template: Path, tmp_path: Path) -> None:
+    stop_everywhere(template, tmp_path, act, whole)
     with pytest.raises(AssertionError):
-        lose_everywhere(template, tmp_path, without_fsync, whole)
+        lose_everywhere(template, tmp_path, act, whole)
 
 
 def test_a_write_in_place_is_caught_when_torn(template: Path, tmp_path: Path) -> None:
