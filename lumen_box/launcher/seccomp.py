@@ -109,6 +109,31 @@ _REFUSED = {
     "sethostname": (170, 161),
     "setdomainname": (171, 162),
 }
+# Owners, modes, times and attributes of files: Landlock does not guard them, so a program without a folder to write in
+# may not change them anywhere.
+_REFUSED_WITHOUT_SCRATCH = {
+    "chmod": (90, 0),
+    "fchmod": (91, 52),
+    "fchmodat": (268, 53),
+    "fchmodat2": (452, 452),
+    "chown": (92, 0),
+    "fchown": (93, 55),
+    "lchown": (94, 0),
+    "fchownat": (260, 54),
+    "utime": (132, 0),
+    "utimes": (235, 0),
+    "futimesat": (261, 0),
+    "utimensat": (280, 88),
+    "setxattr": (188, 5),
+    "lsetxattr": (189, 6),
+    "fsetxattr": (190, 7),
+    "setxattrat": (463, 463),
+    "removexattr": (197, 14),
+    "lremovexattr": (198, 15),
+    "fremovexattr": (199, 16),
+    "removexattrat": (466, 466),
+    "file_setattr": (469, 469),
+}
 _CLONE, _SOCKETPAIR, _KILL, _TGKILL, _PRLIMIT = (56, 220), (53, 199), (62, 129), (234, 131), (302, 261)
 _EXECVE, _EXECVEAT, _PRCTL = (59, 221), (322, 281), (157, 167)
 _CLONE3 = 435
@@ -129,10 +154,10 @@ def supported() -> bool:
     return kernel.machine() in _AUDIT_ARCH
 
 
-def first_filter(own_pid: int, machine: str) -> bytes:
+def first_filter(own_pid: int, machine: str, *, scratch: bool) -> bytes:
     """The filter that the stage installs before it executes the program, for a processor of ``supported`` kind."""
     program = _start(machine)
-    for numbers in _REFUSED.values():
+    for numbers in (*_REFUSED.values(), *(() if scratch else _REFUSED_WITHOUT_SCRATCH.values())):
         program += _refuse(_of(numbers, machine))
     program += _refuse(_CLONE3, errno.ENOSYS)
     # Threads only. A thread cannot get a new user namespace, and without one there is no right to the other kinds.

@@ -147,5 +147,5 @@ def _hold(plan: dict[str, Any]) -> tuple[int, int]:
     version = landlock.restrict([*plan["binds"], *proc], plan["roots"], devices, scratch)
     filtered = seccomp.supported()
     if filtered:
-        seccomp.install(seccomp.first_filter(os.getpid(), kernel.machine()))
+        seccomp.install(seccomp.first_filter(os.getpid(), kernel.machine(), scratch=bool(scratch)))
     return version, int(filtered)
