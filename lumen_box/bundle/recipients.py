@@ -21,7 +21,7 @@ FORMAT = 1
 
 def seal_content_key(content_key: bytes, object_id: str, box_id: str, key: RecipientPublic) -> bytes:
     """The file for the box ``box_id``, whose recipient key is ``key``."""
-    info = recipient_info(recipient.SUITE, bytes.fromhex(object_id), bytes.fromhex(box_id), key.raw)
+    info = recipient_info(recipient.SUITE, bytes.fromhex(object_id), box_id, key.raw)
     sealed = key.seal(content_key, info)
     return dumps({"format": FORMAT, "suite": recipient.SUITE, "sealed": sealed.hex()}) + b"\n"
 
@@ -47,9 +47,7 @@ def open_content_key(data: bytes | None, stored: StoredObject, box_id: str, key:
             kept="Nothing was changed.",
             then="Give the box's current enrolment to the publisher and have the medium exported again.",
         )
-    content_key = key.open(
-        _sealed(data), recipient_info(recipient.SUITE, stored.raw_id, bytes.fromhex(box_id), key.public.raw)
-    )
+    content_key = key.open(_sealed(data), recipient_info(recipient.SUITE, stored.raw_id, box_id, key.public.raw))
     if len(content_key) != KEY or not fits(content_key, object_context(stored.raw_id), header[:HEADER]):
         raise Damaged(
             f"The key on the medium does not fit the object {stored.id}: it was not made by its publisher.",
