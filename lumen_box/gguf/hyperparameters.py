@@ -12,6 +12,7 @@ from .model import Gguf, quoted, unsound
 from .values import ValueType
 
 ROPE_SCALINGS = frozenset({"none", "linear", "yarn", "longrope"})
+EPSILONS = ("attention.layer_norm_epsilon", "attention.layer_norm_rms_epsilon", "attention.group_norm_epsilon")
 LATER_KINDS = {"adapter": "an adapter", "mmproj": "an image or audio encoder", "imatrix": "an importance matrix"}
 
 
@@ -26,6 +27,7 @@ def check_hyperparameters(gguf: Gguf) -> None:
     _check_experts(gguf, blocks)
     heads = _check_heads(gguf, blocks)
     _check_rope(gguf, width, heads)
+    _check_epsilons(gguf)
 
 
 def _check_kind(gguf: Gguf) -> None:
@@ -116,3 +118,11 @@ def _check_rope(gguf: Gguf, width: int, heads: int) -> None:
         raise unsound(f"{heads} attention heads do not fit an embedding of {width}")
     if turned % 2 or (head and turned > head):
         raise unsound(f"it turns {turned} of {head} dimensions of a head")
+
+
+def _check_epsilons(gguf: Gguf) -> None:
+    """What keeps a norm from dividing by zero is asserted not to be negative, in the middle of an answer."""
+    for name in EPSILONS:
+        value = gguf.metadata.get(_key(gguf, name))
+        if value is not None and not (isinstance(value.data, float) and value.data >= 0):
+            raise unsound(f"{quoted(_key(gguf, name))} is not a positive number")

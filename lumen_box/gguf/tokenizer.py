@@ -87,7 +87,7 @@ def _key(name: str) -> str:
 
 
 def _tokens(gguf: Gguf) -> tuple[str, ...]:
-    tokens = gguf.tokens
+    tokens = tuple(token.partition("\0")[0] for token in gguf.tokens)  # C sees no more of them
     if not tokens:
         raise unsound(f"{TOKENS} is missing or empty")
     # An empty token gets a name of its own in llama.cpp, which must not be taken either.

@@ -197,6 +197,9 @@ def _sizes() -> Iterator[Bad]:
     )
     yield Bad("odd rope", changed(llama__rope__dimension_count=v.u32(7)), "turns 7 of 8")
     yield Bad("rope larger than a head", changed(llama__rope__dimension_count=v.u32(10)), "turns 10 of 8")
+    for number in (-1.0, math.nan):
+        eps = v.f32(number)
+        yield Bad(f"epsilon {number}", changed(llama__attention__layer_norm_rms_epsilon=eps), "not a positive number")
     yield Bad("unknown rope scaling", changed(llama__rope__scaling__type=v.text("cubic")), "'cubic' is unknown")
 
 
@@ -207,6 +210,7 @@ def _tokenizers() -> Iterator[Bad]:
     yield Bad("no tokens", changed(tokenizer__ggml__tokens=good.strings([])), "missing or empty")
     yield Bad("tokens are numbers", changed(tokenizer__ggml__tokens=good.numbers([1, 2])), "not a list of STRING")
     yield Bad("same token twice", with_tokens("llama", ["a"], [1]), "same token twice")
+    yield Bad("same token up to NUL", with_tokens("llama", ["a\0b"], [1]), "same token twice")
     yield Bad("two empty names", with_tokens("llama", ["", "[EMPTY_264]"], [1, 1]), "same token twice")
     yield Bad("endless token", with_tokens("llama", ["x" * 5000], [1]), "longer than 4096")
     embedding = good.tensor("token_embd.weight", (good.WIDTH, 7))
