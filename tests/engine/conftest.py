@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
+
+from lumen_box.engine import library
+
+# llama-cpp-python reads this when it is imported, which some of the test modules do.
+os.environ.setdefault(library.VARIABLE, str(library.find(os.environ)))
 
 from tests.engine.support import encrypt
 from tests.support.tiny_model import write_tiny_model
