@@ -35,16 +35,8 @@ def run(
     extra: Mapping[str, str] | None = None,
 ) -> None:
     """One run of pip, with ``extra`` in its environment."""
-    command: list[str | Path] = [
-        python,
-        "-m",
-        "pip",
-        *arguments,
-        "--progress-bar",
-        "off",
-        "--no-input",
-        "--disable-pip-version-check",
-    ]
+    command: list[str | Path] = [python, "-m", "pip", *arguments]
+    command += ["--progress-bar", "off", "--no-input", "--disable-pip-version-check"]
     last: collections.deque[str] = collections.deque(maxlen=TAIL)
     count = 0
     with subprocess.Popen(

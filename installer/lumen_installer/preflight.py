@@ -85,12 +85,12 @@ def check_cmake() -> Finding:
     return Finding(True, "cmake" if shutil.which("cmake") else "no cmake (pip's will be used)")
 
 
-def check_processor() -> Finding:
+def check_processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> Finding:
     if sys.platform != "linux":
         return Finding(False, f"Lumen Box runs on Linux; this is {sys.platform}.")
     if platform.machine() != "x86_64":
         return Finding(True, platform.machine())
-    with open("/proc/cpuinfo", encoding="ascii", errors="replace") as file:
+    with open(str(cpuinfo), encoding="ascii", errors="replace") as file:
         flags = next((line for line in file if line.startswith("flags")), "").split()
     missing = " ".join(sorted(V3_FLAGS.difference(flags)))
     if missing:
