@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from ..sealed.fingerprint import Fingerprint
 
 PASSPHRASE = "LUMEN_PUBLISHER_PASSPHRASE_FILE"  # noqa: S105 - the name of a variable that names a file
-PUBLIC_FILE = 0o644  # a root is made to be carried to other people
 
 app = typer.Typer(
     name="publisher",
@@ -68,7 +67,7 @@ def root(
     with _opened(folder, passphrase_file) as workspace:
         data = workspace.repository().root
     found = read_root(data)
-    write_file(Disk(), output.absolute(), data, PUBLIC_FILE)
+    write_file(Disk(), output.absolute(), data)
     value = {
         "publisher": found.publisher_id,
         "name": found.name,
