@@ -6,6 +6,7 @@ gets a fresh one; so does one that crashed. The helper's module calls ``child.se
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
 import time
@@ -17,6 +18,7 @@ from lumen_box.launcher.child import ANSWER, FRAME
 from lumen_box.launcher.process import Child, Launcher, start
 from lumen_box.launcher.program import Confinement, Program
 
+LAST_WORDS_SECONDS = 1.0
 REFUSAL_CAP = 4096  # bytes of a refusal's text
 _PIECE = 256 * 1024
 
@@ -101,7 +103,8 @@ class Helper:
         except TimeoutError:
             raise HelperTimeout(f"{self._name} did not answer in time and was stopped.") from None
         except (EOFError, ConnectionError):
-            child.kill()
+            with contextlib.suppress(TimeoutError):  # its last words come after the end of its socket
+                child.wait(LAST_WORDS_SECONDS)
             raise HelperCrashed(f"{self._name} ended without an answer. {child.stderr_tail()}".strip()) from None
         if kind != ANSWER:
             raise HelperRefused(answer.decode(errors="replace"))

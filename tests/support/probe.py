@@ -2,7 +2,7 @@
 
 ``python -m tests.support.probe --control FD``: each frame on the control socket (see ``launcher.child.serve``) is a
 JSON list ``[name, argument…]`` of one attempt below; the answer is the JSON of what the attempt returned, or, as a
-string that begins with ``refused``, the error it met. Run without the launcher it shows that the attempt succeeds there.
+string that begins with ``refused``, the error it met. Run without the launcher it shows that the attempt succeeds.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 Ask = Callable[..., Any]
 
 # In a user namespace of one's own its limit can be set to zero: what a kernel does that refuses them.
-_REFUSING = ["unshare", "-r", "sh", "-c", 'echo 0 > /proc/sys/user/max_user_namespaces && exec "$@"', "sh"]
+REFUSING = ["unshare", "-r", "sh", "-c", 'echo 0 > /proc/sys/user/max_user_namespaces && exec "$@"', "sh"]
 
 
 def program(**more: Any) -> Program:
@@ -62,7 +62,7 @@ def plain(*, close_fds: bool = True) -> Iterator[tuple[int, Ask]]:
 @contextlib.contextmanager
 def confined_without_namespaces() -> Iterator[Ask]:
     """A probe started through the launcher by a process to which the kernel refuses namespaces."""
-    with _subprocess([*_REFUSING, sys.executable, "-m", "tests.support.probing"], True) as (_, ask):
+    with _subprocess([*REFUSING, sys.executable, "-m", "tests.support.probing"], True) as (_, ask):
         yield ask
 
 
