@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import os
+import re
 import subprocess
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -12,6 +13,7 @@ from pathlib import Path
 from lumen_box.errors import LumenError
 
 Report = Callable[[int, str], None]
+TURNED_TO = re.compile(r"(?:Collecting|Requirement already satisfied:) (\S+)")
 TAIL = 15  # lines of pip's own words in an error
 
 
@@ -49,17 +51,12 @@ def run(
     ) as process:
         for line in process.stdout or ():
             last.append(line.rstrip())
-            if line.startswith(("Collecting ", "Requirement already satisfied: ")):
+            if match := TURNED_TO.match(line):
                 count += 1
-                report(count, _package(line))
+                report(count, match[1].replace("==", " "))
     if process.returncode != 0:
         raise LumenError(
             "pip failed:\n  " + "\n  ".join(last) + "\n",
             kept="What it has downloaded is kept.",
             then="Put that right and run the same command again.",
         )
-
-
-def _package(line: str) -> str:
-    """``Collecting anyio==4.16.0 (from …)`` → ``anyio 4.16.0``."""
-    return line.split(" (from")[0].split(": ")[-1].split()[-1].replace("==", " ")
