@@ -12,6 +12,7 @@ from fastapi import APIRouter, FastAPI
 from fastapi.dependencies.models import Dependant
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
+from fastapi.telemetry import TelemetryConfig
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -30,11 +31,20 @@ from .responses import error_response, unexpected
 
 ROUTERS = (health.router, metrics_route.router, openai_models.router, openai_chat.router, openai_completions.router)
 
+# FastAPI would otherwise let environment variables send traces of requests to another host.
+SILENT: TelemetryConfig = {
+    "tracing": False,
+    "metrics": False,
+    "logs": False,
+    "operation_spans": False,
+    "auto_configure": False,
+}
+
 
 def create_app(box: Box, routers: Sequence[APIRouter] = (), *, hosts: Iterable[str] = ()) -> FastAPI:
     """The application over ``box``; ``routers`` are further groups of routes, ``hosts`` further names over TCP."""
     # No schema and no documentation pages: those would fetch scripts from elsewhere.
-    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
+    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False, telemetry=SILENT)
     settings = box.settings
     app.state.box = box
     app.state.metrics = GatewayMetrics()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 from functools import cached_property
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 from starlette.requests import ClientDisconnect, Request
@@ -37,8 +37,10 @@ T = TypeVar("T")
 class JsonBody(Generic[T]):
     """A dependency that gives the request's body as a ``kind``; a ``BadRequest`` says what is wrong with it."""
 
-    def __init__(self, kind: type[T], *, seconds: float = BODY_SECONDS) -> None:
-        self._kind, self._seconds = kind, seconds
+    seconds: ClassVar[float] = BODY_SECONDS
+
+    def __init__(self, kind: type[T]) -> None:
+        self._kind = kind
 
     @cached_property
     def _adapter(self) -> TypeAdapter[T]:
@@ -46,7 +48,7 @@ class JsonBody(Generic[T]):
 
     async def __call__(self, request: Request) -> T:
         _check_type(request)
-        data = await read_body(request, the_box(request).settings.gateway.body_bytes, self._seconds)
+        data = await read_body(request, the_box(request).settings.gateway.body_bytes, self.seconds)
         if len(data) <= INLINE_BYTES:
             return self.parse(data)
         return await asyncio.to_thread(self.parse, data)

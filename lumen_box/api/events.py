@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -22,7 +23,7 @@ from .answer import ALIVE_SECONDS, left
 from .responses import error_response, unexpected
 
 Work = Callable[[Report], Any]  # what it returns must be JSON
-MAX_BACKLOG = 256  # lines a slow client may be behind before mere advances are left out
+ADVANCE_SECONDS = 0.05  # between two lines that only say how far it is; the last of a step is always sent
 _HEADERS = [(b"content-type", progress.MEDIA_TYPE.encode()), (b"x-accel-buffering", b"no")]
 
 
@@ -33,6 +34,7 @@ class _Runner:
         self._work = work
         self._loop = asyncio.get_running_loop()
         self._stopped = False
+        self._due = 0.0
         self.lines: asyncio.Queue[bytes | LumenError | None] = asyncio.Queue()
         self.ended = asyncio.Event()
 
@@ -57,8 +59,12 @@ class _Runner:
     def _report(self, event: Event) -> None:
         if self._stopped:
             raise Interrupted("The command that asked for this went away.", then="Run it again.")
-        if not isinstance(event, Advance) or self.lines.qsize() < MAX_BACKLOG:
-            self._tell(progress.event_line(event))
+        if isinstance(event, Advance) and event.done < event.total:
+            now = time.monotonic()
+            if now < self._due:
+                return
+            self._due = now + ADVANCE_SECONDS
+        self._tell(progress.event_line(event))
 
     def _tell(self, line: bytes | LumenError | None) -> None:
         self._loop.call_soon_threadsafe(self.lines.put_nowait, line)

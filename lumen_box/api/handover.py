@@ -29,6 +29,7 @@ from .responses import dumps
 TICKET_SECONDS = 60.0
 MAX_WAITING = 16  # descriptors that nobody has redeemed yet
 MAX_CONNECTIONS = 16
+MAX_FDS = 4  # room for in one message; the kernel closes the rest
 EXCHANGE_SECONDS = 5.0
 GREETING = b"medium\n"
 
@@ -116,7 +117,7 @@ class Handover:
                 await loop.sock_sendall(connection, dumps(answer) + b"\n")
 
     def _take(self, connection: socket.socket, peers: Mapping[str, str]) -> str:
-        data, fds, _, _ = _receive(connection)
+        data, fds = _receive(connection)
         try:
             principal = by_uid(peer_of(connection).uid, peers)
             if data != GREETING or len(fds) != 1:
@@ -127,9 +128,19 @@ class Handover:
                 os.close(fd)
 
 
-def _receive(connection: socket.socket) -> tuple[bytes, list[int], int, object]:
-    """Up to four descriptors, none of which a child of ours would inherit."""
-    return socket.recv_fds(connection, len(GREETING), 4, socket.MSG_CMSG_CLOEXEC)
+def _receive(connection: socket.socket) -> tuple[bytes, list[int]]:
+    """A greeting and up to ``MAX_FDS`` descriptors, none of which a child of ours would inherit.
+
+    Not by ``socket.recv_fds``: that drops its flags in Python 3.11.
+    """
+    room = socket.CMSG_LEN(MAX_FDS * struct.calcsize("i"))
+    data, control, _, _ = connection.recvmsg(len(GREETING), room, socket.MSG_CMSG_CLOEXEC)
+    fds: list[int] = []
+    for level, kind, content in control:
+        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+            whole = len(content) - len(content) % struct.calcsize("i")
+            fds.extend(fd for (fd,) in struct.iter_unpack("i", content[:whole]))
+    return data, fds
 
 
 async def _readable(connection: socket.socket) -> None:

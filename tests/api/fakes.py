@@ -160,7 +160,7 @@ class FakeBox:
 
     def __post_init__(self) -> None:
         gateway = GatewaySettings(queue=self.queue, body_bytes=1024 * 1024)
-        self.settings = Settings(gateway, EngineSettings(parallel=self.places), self.peers)
+        self.settings = Settings(gateway=gateway, engine=EngineSettings(parallel=self.places), peers=self.peers)
         self.models = FakeModels(self.model)
 
     def state(self) -> State:
