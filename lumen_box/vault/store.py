@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..atomic import FULL, Disk, publish, sweep, translated, write_file
+from ..atomic import FULL, Disk, publish, sweep, write_file
 from ..errors import Damaged, NoBox, NoSpace
 from .keyring import MAX_FILE, Stored, peek
 
@@ -114,8 +114,11 @@ def displaced(disk: Disk, folder: Path) -> Iterator[None]:
 
 
 def switch(disk: Disk, folder: Path, name: str) -> None:
-    """Gives the staged copy its name, durably."""
-    with translated(f"Replacing {name} failed"):
+    """Gives the staged copy its name, durably. Only the first copy's failing leaves the old keyring standing."""
+    kept = (
+        "The old keyring stands." if name == COPIES[0] else "The change itself is done; the next start heals the copy."
+    )
+    with _full_disk(f"Replacing {name} failed", kept):
         publish(disk, folder / (name + _NEXT), folder / name)
 
 
@@ -123,14 +126,16 @@ def _destroy(disk: Disk, fd: int) -> None:
     found = os.fstat(fd)
     if found.st_nlink:  # still in use, or somebody keeps a link to it on purpose
         return
-    try:
+    with _full_disk("Overwriting the old keyring failed", "The change itself is done; remains may lie in free space."):
         disk.write(fd, bytes(found.st_size), 0)
         disk.fsync(fd)
+
+
+@contextlib.contextmanager
+def _full_disk(what: str, kept: str) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         if error.errno not in FULL:
             raise
-        raise NoSpace(
-            "The old keyring could not be overwritten: the disk is full.",
-            kept="The change itself is done; remains of the old keyring may be left in free space.",
-            then="Free some space and rotate the KEK.",
-        ) from error
+        raise NoSpace(f"{what}: the disk is full.", kept=kept, then="Free some space and do it again.") from error
