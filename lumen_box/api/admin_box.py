@@ -16,7 +16,7 @@ from ..schemas.errors import InvalidParameter
 from ..usecases.appliance import Appliance
 from ..usecases.doctor import examine
 from ..usecases.status import status
-from ..vault import KeyFile, Passphrase, Recovery, Unlock
+from ..vault.slots import KeyFile, Passphrase, Recovery, Unlock
 from .authorise import Action
 from .body import JsonBody
 from .deps import may

@@ -67,6 +67,9 @@ async def install_model(
     wanted = ModelName.parse(asked.model) if asked.model else None
 
     def bring(medium: Medium, report: Report) -> Any:
+        if asked.check:
+            offer = install.check(appliance, medium, wanted, principal.id, report, allow_expired=asked.allow_expired)
+            return {"publisher": offer.publisher.alias, "name": offer.name, "version": offer.version, "checked": True}
         result = install.install(appliance, medium, wanted, principal.id, report, allow_expired=asked.allow_expired)
         return {
             "publisher": result.publisher,

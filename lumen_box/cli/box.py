@@ -82,7 +82,7 @@ def _startup_key(passphrase_file: Path | None, box: Any) -> Any:
     import os
 
     from ..usecases.slots import own_key
-    from ..vault import Passphrase
+    from ..vault.slots import Passphrase
 
     if passphrase_file is None and (key := own_key(box.settings)) is not None:
         return key

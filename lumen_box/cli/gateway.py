@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import resource
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -12,10 +13,10 @@ from ..api.app import create_app
 from ..api.server import Bound, Gateway, Listen
 from ..audit import Event
 from ..audit.log import BOX
-from ..launcher.child import harden
+from ..launcher import kernel
 from ..usecases.appliance import Appliance
 from ..usecases.box import Box
-from ..vault import Unlock
+from ..vault.slots import Unlock
 
 ROUTERS = (admin_box.router, admin_trust.router, admin_models.router, admin_tokens.router)
 
@@ -37,7 +38,7 @@ async def closing(box: Box) -> AsyncIterator[Appliance]:
 
 async def serve(box: Box, host: str, port: int, key: Unlock | None, announce: Callable[[Bound, bool], None]) -> None:
     """Serves ``box`` until it is stopped; without ``key`` it starts sealed. ``announce`` is told where, and whether."""
-    harden()
+    _harden()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     async with closing(box) as appliance:
         app = application(appliance)
@@ -55,3 +56,9 @@ async def serve(box: Box, host: str, port: int, key: Unlock | None, announce: Ca
 
         await gateway.run(ready)
         box.audit.record(Event.GATEWAY_STOPPED, BOX)
+
+
+def _harden() -> None:
+    """No core dumps, and nobody of the same user may look into this process: it holds the keys."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    kernel.set_undumpable()

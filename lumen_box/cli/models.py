@@ -26,6 +26,7 @@ def install(
     allow_expired: Annotated[
         bool, typer.Option("--allow-expired", help="Accept metadata that has expired. The log records who did.")
     ] = False,
+    check: Annotated[bool, typer.Option("--check", help="Verify everything, install nothing.")] = False,
     passphrase_file: PassphraseFile = None,
     as_json: Json = False,
 ) -> None:
@@ -40,7 +41,8 @@ def install(
                 if len(offered) != 1:
                     return {"offered": offered}
                 chosen = "{publisher}/{name}@{version}".format(**offered[0])
-            body = {"medium": await hand_over(client, medium), "model": chosen, "allow_expired": allow_expired}
+            ticket = await hand_over(client, medium)
+            body = {"medium": ticket, "model": chosen, "allow_expired": allow_expired, "check": check}
             return await client.work("/api/models/install", body, report)
 
     record = administer(context, work, passphrase_file=passphrase_file)
@@ -76,6 +78,8 @@ def _offered_text(offered: list[dict[str, Any]]) -> str:
 
 def _installed_text(record: dict[str, Any]) -> str:
     what = f"{record['name']}@{record['version']}"
+    if record.get("checked"):
+        return f"{what} is whole on this medium, and for this box. Nothing was installed."
     if not record["fresh"]:
         return f"{what} was installed already, and is whole."
     return f"{what} is installed. Activate it with: lumen-box model activate {what}"

@@ -26,11 +26,13 @@ class MediumRequest:
 
 @dataclass(frozen=True)
 class InstallRequest(MediumRequest):
-    """``model`` is ``[publisher/]name[@version]``; left out, the only one on the medium is meant."""
+    """``model`` is ``[publisher/]name[@version]``; left out, the only one on the medium is meant. With ``check`` all is
+    verified and nothing changed."""
 
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
 
     model: Name | None = None
+    check: bool = False
 
 
 @dataclass(frozen=True)

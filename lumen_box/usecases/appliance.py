@@ -6,30 +6,33 @@ import asyncio
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Literal
 
 from ..accounts.tokens import Tokens
 from ..bundle.manifest import Manifest
 from ..clock import Clock
 from ..config import Settings
-from ..engine import launch
+from ..engine import launch, library
+from ..engine.process import Process
 from ..engine.supervisor import Weights, check
 from ..errors import Damaged
-from ..vault import Unlock
+from ..vault.slots import Unlock
 from .box import Box
-from .engines import EngineRoom, Start
-from .ports import Sample, State
+from .engines import EngineRoom, Sample, Start
 from .publishers import Publishers
 from .store import Store
 
+State = Literal["ready", "sealed", "no_model", "loading", "stopping"]
+
 
 class Appliance:
-    """What the gateway serves; ``start`` starts one engine worker in its sandbox."""
+    """What the gateway serves; ``start`` starts one engine worker in its sandbox, and has a default."""
 
-    def __init__(self, box: Box, start: Start = launch.worker) -> None:
-        self.box, self._start = box, start
+    def __init__(self, box: Box, start: Start | None = None) -> None:
+        self.box, self._start = box, start or _sandboxed_worker
         self.publishers = Publishers(box)
         self.store = Store(box.home, box.disk, box.clock)
-        self.models = EngineRoom(box, self.publishers, self.store, start)
+        self.models = EngineRoom(box, self.publishers, self.store, self._start)
         self.stopping = False
         self._opening: asyncio.Task[None] | None = None
 
@@ -107,3 +110,8 @@ class Appliance:
                     kept="Nothing was installed.",
                     then="Ask the publisher for a corrected medium.",
                 )
+
+
+def _sandboxed_worker() -> Process:
+    """Looks for the engine library only when a worker is needed: administration does without it."""
+    return launch.worker(library.find(os.environ))()

@@ -20,9 +20,11 @@ from ..audit.log import BOX
 from ..catalogue import Catalogue
 from ..clock import Clock
 from ..database import open_database
-from ..errors import Locked, Sealed, Stale
+from ..errors import Locked, Sealed
 from ..paths import Home
-from ..vault import Change, Unlock, Vault
+from ..vault.change import Change
+from ..vault.slots import Unlock
+from ..vault.vault import Vault
 from .home import HomeLock, check_private, read_identity
 
 
@@ -80,16 +82,9 @@ class Box:
         if self._vault is not None:
             return
         with self.audit.act(Event.UNSEALED, actor) as learned:
-            vault = Vault.open(self.home.vault, key, disk=self.disk, clock=self.clock)
             recorded = self.audit.last(Event.KEYRING_CHANGED)
             newest = int(recorded.detail["sequence"]) if recorded else 0
-            if vault.sequence < newest:
-                vault.close()
-                raise Stale(
-                    f"The keyring (change {vault.sequence}) is older than the audit log says (change {newest}).",
-                    kept="The box stays sealed.",
-                    then="Put the newest copy of vault/ back, or restore the whole home from one backup.",
-                )
+            vault = Vault.open(self.home.vault, key, disk=self.disk, clock=self.clock, least_sequence=newest)
             learned["sequence"] = vault.sequence
             self._vault = vault
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -52,7 +53,7 @@ def _sandbox(appliance: Appliance) -> list[Finding]:
 
 
 def _engine(appliance: Appliance) -> list[Finding]:
-    return [Finding("good", "engine", f"The engine library is in {library.find()}.")]
+    return [Finding("good", "engine", f"The engine library is in {library.find(os.environ)}.")]
 
 
 def _space(appliance: Appliance) -> list[Finding]:

@@ -9,21 +9,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
 
 from ..bundle.manifest import Manifest
 from ..catalogue import Installed, ModelName
 from ..clock import parse_stamp
 from ..engine import protocol
 from ..engine.process import Process
-from ..engine.sampling import GREEDY, Sampling
-from ..engine.supervisor import Engine, Weights
-from ..engine.templates import Renderer
+from ..engine.sampling import GREEDY
+from ..engine.supervisor import Answer, Engine, Weights
 from ..errors import LumenError, NoModel, UsageError
 from ..schemas.models import ModelCard
 from .box import Box
-from .ports import Accepted, EngineEvent, Finished, News, Sample, Token, Wanted
 from .publishers import Publishers
 from .purposes import CONTENT
 from .store import Store
@@ -34,29 +33,31 @@ HEALTH_TOKENS = 4
 Start = Callable[[], Process]
 
 
+@dataclass(frozen=True)
+class Sample:
+    """One number for ``/metrics``."""
+
+    name: str
+    help: str
+    value: float
+    kind: Literal["gauge", "counter"]
+    labels: tuple[tuple[str, str], ...]
+
+
 class Running:
     """One model that is loaded and ready to answer."""
 
-    def __init__(self, installed: Installed, card: ModelCard, engine: Engine, renderer: Renderer) -> None:
+    def __init__(self, installed: Installed, card: ModelCard, engine: Engine, renderer: Any) -> None:
         self.installed, self.card, self.engine = installed, card, engine
         self._renderer = renderer
-        self._answering = 0
 
     async def render(self, messages: Sequence[dict[str, Any]]) -> str:
         """The prompt of a conversation by the model's own template."""
         return await self._renderer.render(messages)
 
-    async def generate(self, wanted: Wanted) -> AsyncIterator[EngineEvent]:
-        """The answer as it comes. Closing the iterator cancels it within one step."""
-        async with self.engine.submit(_request(wanted)) as answer:
-            self._answering += 1
-            try:
-                async for news in answer:
-                    event = _event(news)
-                    if event is not None:
-                        yield event
-            finally:
-                self._answering -= 1
+    def submit(self, request: protocol.Generate) -> Answer:
+        """Asks the engine. ``NoModel`` while there is none to ask."""
+        return self.engine.submit(request)
 
     async def check_health(self) -> None:
         """One real generation; ``NoModel`` if nothing comes out."""
@@ -69,7 +70,7 @@ class Running:
         """Waits until nobody is being answered any more, or ``seconds`` have passed."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                while self._answering:
+                while self.engine.status().running:
                     await asyncio.sleep(0.05)
 
     async def stop(self) -> None:
@@ -120,6 +121,8 @@ class EngineRoom:
         engine = Engine(
             self.weights(manifest), self._box.settings.engine, launch=self._start, reasoning=manifest.reasoning
         )
+        from ..engine.templates import Renderer
+
         facts = await engine.start()
         publisher = self._publishers.get(installed.publisher)
         card = ModelCard(
@@ -223,31 +226,3 @@ def _wanted_name(name: str | None) -> ModelName | None:
         return ModelName.parse(name)
     except UsageError:
         return ModelName("?")  # no model has this name: the answer is "no such model", not "bad request"
-
-
-def _request(wanted: Wanted) -> protocol.Generate:
-    return protocol.Generate(
-        prompt=wanted.prompt if isinstance(wanted.prompt, str) else tuple(wanted.prompt),
-        sampling=Sampling(**wanted.sampling, ignore_eos=wanted.ignore_eos),  # type: ignore[arg-type]
-        max_tokens=wanted.max_tokens,
-        stop=wanted.stops,
-        logprobs=wanted.candidates,
-        parse_special=wanted.chat,
-        split_reasoning=wanted.chat,
-    )
-
-
-def _event(news: protocol.Accepted | protocol.Tokens | protocol.Finished) -> EngineEvent | None:
-    match news:
-        case protocol.Accepted(_, prompt_tokens):
-            return Accepted(prompt_tokens)
-        case protocol.Tokens(_, ids, text, reasoning, logprobs):
-            named = tuple(
-                Token(one.bytes, one.logprob, tuple((other.bytes, other.logprob) for other in one.top))
-                for one in logprobs
-            )
-            return News(text, reasoning, named, len(ids))
-        case protocol.Finished(_, reason, usage):
-            if reason not in ("stop", "length"):
-                return None
-            return Finished(reason, usage.prompt_tokens, usage.completion_tokens, usage.reasoning_tokens)

@@ -13,7 +13,9 @@ from ..sealed.fingerprint import Fingerprint
 from ..sealed.passphrase import Cost
 from ..sealed.recipient import RecipientKey
 from ..sealed.signatures import SigningKey
-from ..vault import KeyFile, Passphrase, Recovery, Unlock, Vault, new_recovery_code
+from ..vault.recovery import new_recovery_code
+from ..vault.slots import KeyFile, Passphrase, Recovery, Unlock
+from ..vault.vault import Vault
 from .home import HomeLock, Identity, prepare, write_identity
 from .purposes import AUDIT, IDENTITY, RECIPIENT
 

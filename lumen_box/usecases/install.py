@@ -20,7 +20,7 @@ from ..bundle.medium import Medium
 from ..bundle.recipients import open_content_key
 from ..catalogue import Installed, ModelName
 from ..errors import PartMissing
-from ..progress import Report, Step
+from ..progress import Advance, Report, Step
 from ..sealed.recipient import RecipientKey
 from . import media
 from .appliance import Appliance
@@ -73,6 +73,26 @@ def install(
         return InstallResult(installed, offer.publisher.alias, fresh)
 
 
+def check(
+    appliance: Appliance,
+    medium: Medium,
+    wanted: ModelName | None,
+    actor: str,
+    report: Report,
+    *,
+    allow_expired: bool = False,
+) -> Offer:
+    """Verifies what :func:`install` would, down to every byte of the model and its key, and changes nothing."""
+    report(Step("Verifying the medium"))
+    offer = media.choose(
+        media.offers(media.verify(appliance.publishers, medium, actor, allow_expired=allow_expired)), wanted
+    )
+    manifest, data = media.read_manifest(medium, offer)
+    media.refuse_unfit(offer, manifest, appliance.box.identity.box_id)
+    _Job(appliance, medium, offer, manifest, data, actor, report).read_through()
+    return offer
+
+
 @dataclass(frozen=True)
 class _Job:
     """One object on its way into the store."""
@@ -107,6 +127,14 @@ class _Job:
             store.publish_object(staging.data, self.stored)
         staging.discard()
         return True
+
+    def read_through(self) -> None:
+        """Every segment and the content key, without keeping anything."""
+        self.report(Step(f"Reading {self.offer.name} {self.offer.version}"))
+        for index, segment in self.medium.segments(self.offer.publisher.id, self.stored):
+            if index == 0:
+                self._content_key(segment)
+            self.report(Advance(self.stored.slices.offset(index + 1), self.stored.stored_size))
 
     def _copy(self, staging: Staging) -> bytes:
         """Copies what is not staged yet; returns the content key, which is opened before anything is reserved."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ..config import Settings
 from ..errors import Damaged
-from ..vault import KeyFile
+from ..vault.slots import KeyFile
 
 CREDENTIAL = "lumen-box-key"
 MAX_KEY_FILE = 4096  # bytes
