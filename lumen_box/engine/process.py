@@ -37,8 +37,8 @@ T = TypeVar("T")
 class Process(Protocol):
     """What the launcher gives: a started worker, and this end of its control socket. ``close`` kills it."""
 
-    @property
-    def control(self) -> socket.socket: ...
+    pid: int
+    control: socket.socket
 
     def stderr_tail(self) -> str: ...
 
@@ -208,6 +208,10 @@ class Worker:
         for waiting in self._tokenized.values():
             _settle(waiting, NoModel(why))
         self._tokenized.clear()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
 
     @property
     def last_words(self) -> str:

@@ -31,7 +31,7 @@ News = Accepted | Tokens | Finished
 @dataclass(frozen=True)
 class Status:
     """``percent`` of the weights loaded; ``restarts`` since ``start``; ``steps`` of the present worker, to the last
-    beat; ``failure``: why the last worker was lost."""
+    beat; ``pid`` as seen from here, 0 for none; ``failure``: why the last worker was lost."""
 
     state: State
     percent: int
@@ -39,6 +39,7 @@ class Status:
     running: int
     waiting: int
     steps: int
+    pid: int
     facts: ModelFacts | None
     failure: str
 
@@ -170,7 +171,15 @@ class Engine:
         beat = self._worker.beat if self._worker else protocol.Beat()
         percent = 100 if self._state == "ready" else self._worker.percent if self._worker else 0
         return Status(
-            self._state, percent, self._restarts, beat.running, beat.waiting, beat.steps, self._facts, self._failure
+            state=self._state,
+            percent=percent,
+            restarts=self._restarts,
+            running=beat.running,
+            waiting=beat.waiting,
+            steps=beat.steps,
+            pid=self._worker.pid if self._worker else 0,
+            facts=self._facts,
+            failure=self._failure,
         )
 
     @property
