@@ -171,6 +171,7 @@ class Generations:
         generation = Generation(owner, model, now, created, priority, detached)
         self._all[generation.id] = generation
         generation.task = asyncio.get_running_loop().create_task(self._run(generation, job))
+        generation.task.add_done_callback(lambda _: self._finish(generation))  # also if it is cancelled before it runs
         if self._sweeper is None:
             self._sweeper = asyncio.get_running_loop().create_task(self._sweep())
         return generation
@@ -217,8 +218,6 @@ class Generations:
             generation.fail(error)
         except Exception as error:
             generation.fail(unexpected(error))
-        finally:
-            self._finish(generation)
 
     async def _write(self, generation: Generation, answer: Answering) -> None:
         try:

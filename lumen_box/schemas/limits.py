@@ -36,7 +36,7 @@ class Range:
     def check(self, value: float) -> float:
         """``value`` itself; ``ValueError`` where it is outside."""
         if not self.least <= value <= self.most:
-            raise ValueError(f"must be between {self.least:g} and {self.most:g}")
+            raise ValueError(f"must be between {self.least} and {self.most}")
         return value
 
 

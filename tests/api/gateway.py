@@ -40,13 +40,14 @@ async def served(box: Box, folder: Path, *, grace: float = 0.0, app: FastAPI | N
     app = app or create_app(box)
     listen = Listen(folder / "gateway.sock", folder / "handover.sock")
     gateway = Gateway(app, listen, grace=grace)
-    ready: asyncio.Future[Bound] = asyncio.get_running_loop().create_future()
-    task = asyncio.create_task(gateway.run(ready.set_result, signals=False))
-    await asyncio.wait({task, ready}, return_when=asyncio.FIRST_COMPLETED)
+    bounds: list[Bound] = []
+    task = asyncio.create_task(gateway.run(bounds.append, signals=False))
+    while not bounds and not task.done():
+        await asyncio.sleep(0.002)
     if task.done():
         await task
     try:
-        yield Served(app, gateway, ready.result(), task, listen.handover)
+        yield Served(app, gateway, bounds[0], task, listen.handover)
     finally:
         gateway.stop()
         await task

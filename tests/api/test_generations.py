@@ -204,6 +204,7 @@ def test_a_detached_generation_is_forgotten_after_a_while() -> None:
         desk.generations._clock = replace(Clock(), monotonic=lambda: now[0])
         generation = desk.begin(says("a"), detached=True)
         await generation.result()
+        await settled()
         now[0] = 301.0
         await asyncio.sleep(0.7)
         with pytest.raises(NotFound):
@@ -242,5 +243,18 @@ def test_cancelling_reaches_the_engine_while_the_prompt_is_still_being_rendered(
         generation.stop(Interrupted("left"))
         await settled()
         assert not asked and not desk.generations.live
+
+    run(scene())
+
+
+def test_one_that_ends_before_it_began_leaves_nothing_behind() -> None:
+    async def scene() -> None:
+        desk = Desk()
+        generation = desk.begin(hangs())
+        generation.stop(Interrupted("left at once"))
+        await settled()
+        assert not desk.answers and generation.ended is not None
+        with pytest.raises(NotFound):
+            desk.generations.get(generation.id, ANNA)
 
     run(scene())

@@ -69,7 +69,7 @@ def test_leaving_early_ends_the_answer_in_process_too() -> None:
 def test_nobody_there(tmp_path: Path) -> None:
     async def scene() -> None:
         for target in ({"socket": tmp_path / "none.sock"}, {"url": "http://127.0.0.1:1"}):
-            async with connect(**target) as client:  # type: ignore[arg-type]
+            async with connect(**target) as client:
                 assert not await answers(client)
                 with pytest.raises(GatewayUnreachable) as caught:
                     await client.get("/v1/models")
