@@ -128,7 +128,7 @@ class Manifest:
 
     @property
     def template_sha256(self) -> str | None:
-        return None if self.template is None else hashlib.sha256(self.template.encode()).hexdigest()
+        return None if self.template is None else _text_hash(self.template)
 
     def to_bytes(self) -> bytes:
         """The bytes to store and sign; members that do not apply are left out."""
@@ -201,9 +201,14 @@ def _optional(fields: Fields, name: str, pattern: str, longest: int) -> str | No
 def _template(fields: Fields, what: str) -> str | None:
     template = _optional(fields, "template", TEXT, limits.MAX_TEXT)
     digest = _optional(fields, "template_sha256", HEX32, 64)
-    if (None if template is None else hashlib.sha256(template.encode()).hexdigest()) != digest:
+    if (None if template is None else _text_hash(template)) != digest:
         raise Damaged(f"{what} has a chat template that does not have the hash given for it.")
     return template
+
+
+def _text_hash(text: str) -> str:
+    """Of the text in UTF-8; a lone surrogate, which no reader accepts, still has one."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _moment(fields: Fields, what: str) -> datetime:

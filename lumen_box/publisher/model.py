@@ -7,13 +7,14 @@ Nothing of it counts before the commit: stopped at any moment, the next command 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..atomic import make_dir, publish, remove, translated
+from ..atomic import make_dir, publish, translated
 from ..bundle import limits
 from ..bundle.manifest import Manifest, StoredObject
 from ..bundle.parts import write_parts
@@ -54,7 +55,7 @@ def add_model(workspace: Workspace, file: Path, wanted: NewModel, report: Report
     Raises ``UsageError`` (a bad or taken name, no chat template), ``Damaged`` or ``TooNew`` (an unsound or unknown
     GGUF), ``NoSpace``, ``NotFound``.
     """
-    _check_name(workspace, wanted)
+    _check_wanted(workspace, wanted)
     report(Step(f"Checking {file.name}"))
     with _opened(file) as source:
         identity, key = secrets.token_bytes(OBJECT_ID).hex(), new_key()
@@ -78,7 +79,7 @@ def _opened(file: Path) -> Model:
 
 def describe_again(workspace: Workspace, old: str, wanted: NewModel) -> Manifest:
     """A new version over the object of an old one (``name@version``): another template, card or licence."""
-    _check_name(workspace, wanted)
+    _check_wanted(workspace, wanted)
     known = find(workspace, old)
     release, min_release = _releases(workspace, wanted)
     manifest = replace(
@@ -109,7 +110,7 @@ def find(workspace: Workspace, wanted: str) -> Manifest:
     return manifest
 
 
-def _check_name(workspace: Workspace, wanted: NewModel) -> None:
+def _check_wanted(workspace: Workspace, wanted: NewModel) -> None:
     for what, name in (("name", wanted.name), ("version", wanted.version)):
         if not is_name(name):
             raise UsageError(
@@ -117,6 +118,9 @@ def _check_name(workspace: Workspace, wanted: NewModel) -> None:
                 kept=_KEPT,
                 then="Use lower-case letters, digits, dots, hyphens and underscores, beginning with a letter or digit.",
             )
+    chunks, segments = wanted.segment_chunks, wanted.part_segments
+    if not (1 <= chunks <= limits.MAX_SEGMENT_CHUNKS and 1 <= segments <= limits.MAX_PART_SEGMENTS):
+        raise UsageError(f"A segment of {chunks} chunks, or a part of {segments} segments, cannot be.", kept=_KEPT)
     if str(TargetPath(MODELS, wanted.name, wanted.version)) in workspace.state.targets:
         raise UsageError(
             f"There is a {wanted.name}@{wanted.version} already.", kept="It was not changed.", then="Use a new version."
@@ -178,7 +182,8 @@ def _encrypt(
             hashes = write_parts(staged, _reported(source, report), slices, key, identity, disk)
             publish(disk, staged, workspace.folder / OBJECTS / identity)
     except (Exception, KeyboardInterrupt):
-        remove(disk, staged)
+        with contextlib.suppress(OSError):  # nobody believes what lies there; the next command clears it away
+            disk.remove_tree(staged)
         raise
     return hashes
 

@@ -32,6 +32,7 @@ from ..sealed.passphrase import Cost, new_salt
 from ..sealed.signatures import SigningKey
 from ..strictjson import loads
 from ..trust.layout import MODELS, REVOCATIONS, ROLES, TargetPath
+from ..trust.limits import MAX_PUBLISHER
 from ..trust.repository import Repository, generate_keys
 from .state import MAX_FILE, Safe, State
 
@@ -64,6 +65,7 @@ class Workspace:
         ``UsageError`` where something else is there already, or the name is not one line of text.
         """
         disk, clock = disk or Disk(), clock or Clock()
+        _check_name(name)
         _check_free(folder)
         make_dir(disk, folder)
         folder.chmod(PRIVATE_DIR)
@@ -201,6 +203,15 @@ class Workspace:
 
 def digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
+
+
+def _check_name(name: str) -> None:
+    if not name or name != name.strip() or not name.isprintable() or len(name) > MAX_PUBLISHER:
+        raise UsageError(
+            f"A publisher's name is one line of 1 to {MAX_PUBLISHER} printable characters.",
+            kept="Nothing was made.",
+            then="Give another name with --name.",
+        )
 
 
 def _check_free(folder: Path) -> None:
