@@ -22,7 +22,7 @@ help:
 	@echo "PYTHON=python3.12 chooses the Python, ARGS=\"-k medium\" is handed to pytest."
 
 demo:
-	@$(prepare) --engine start -- lumen-box demo
+	@$(prepare) --engine start -- python -m tests.support.demo_model build/demo.gguf lumen-box demo
 
 test:
 	@$(prepare) --with dev --engine wait -- python tests/run.py $(ARGS)

@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from ..bundle.medium import Medium
 from ..catalogue import Active, ModelName
-from ..progress import Report
+from ..progress import Note, Report
 from ..schemas.admin import ActivateRequest, InstallRequest, MediumRequest, ModelRequest
 from ..usecases import activate, describe, install, media
 from .admin_box import the_appliance
@@ -127,16 +127,21 @@ def _active(active: Active) -> Any:
 def _with_medium(
     request: Request, principal: Principal, ticket: str, work: Callable[[Medium, Report], Any]
 ) -> Response:
-    """Streams ``work`` on the medium whose folder was handed over for ``ticket``."""
+    """Streams ``work`` on the medium whose folder was handed over for ``ticket``. What the medium revokes, stops."""
     fd = the_handover(request).claim(ticket, principal)
     try:
         medium = Medium.open(fd)
     finally:
         os.close(fd)
 
+    room, loop = the_appliance(request).models, asyncio.get_running_loop()
+
     def run(report: Report) -> Any:
         with medium:
-            return work(medium, report)
+            result = work(medium, report)
+        for name in asyncio.run_coroutine_threadsafe(room.enforce_revocations(), loop).result():
+            report(Note(f"{name} was revoked by its publisher and has been stopped."))
+        return result
 
     return Progress(run)
 

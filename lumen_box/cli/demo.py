@@ -89,7 +89,7 @@ class Stage:
                 then=f"Everything it made is in {self.folder}.",
             )
         if fails_with:
-            say(_indented(done.stderr))
+            say(_indented(f"{done.stderr.rstrip()}\n(exit code {done.returncode})"))
         return done.stdout
 
     def record(self, *words: str) -> dict[str, Any]:

@@ -153,6 +153,19 @@ class EngineRoom:
         if found and (found.stop or not only_stopped):
             revocations.refuse(**subject)  # type: ignore[arg-type]
 
+    async def enforce_revocations(self) -> list[str]:
+        """Unloads at once what a publisher revoked with ``stop``; answers under way end. Returns the names."""
+        stopped = []
+        for key, running in list(self._running.items()):
+            try:
+                self.refuse_revoked(running.installed, self._store.manifest(running.installed), only_stopped=True)
+            except LumenError as error:
+                del self._running[key]
+                self._failed[key] = error
+                await running.stop()
+                stopped.append(running.card.id)
+        return stopped
+
     def running(self, publisher: str, name: str) -> Running | None:
         """What runs under this name."""
         return self._running.get((publisher, name))

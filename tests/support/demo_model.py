@@ -1,4 +1,6 @@
-"""Writes the model of ``make demo``: ``python -m tests.support.demo_model FILE``.
+"""Writes the model of ``make demo``: ``python -m tests.support.demo_model FILE [COMMAND …]``.
+
+With a command, this process then becomes it, with the file as its last argument.
 
 Two layers of random numbers that were steered to say one thing. It shows the whole way from a publisher to an
 answer in a minute, and nothing about what a language model can do.
@@ -6,6 +8,7 @@ answer in a minute, and nothing about what a language model can do.
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -29,7 +32,10 @@ SAYS = (
 def main() -> None:
     path = Path(sys.argv[1])
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
     write_tiny_model(path, script=SAYS, context=2048, name="Demo")
+    if command := sys.argv[2:]:
+        os.execvp(command[0], [*command, str(path)])
 
 
 if __name__ == "__main__":
