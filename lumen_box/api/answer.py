@@ -19,7 +19,7 @@ from ..engine.protocol import Finished, Tokens
 from ..errors import Interrupted, LumenError
 from ..schemas import sse
 from ..schemas.errors import body_of
-from .generations import Generation
+from .generation import Generation
 from .responses import Json, dumps, error_response
 
 PATIENCE = 60.0  # seconds for a client to take what was written

@@ -6,12 +6,13 @@ from typing import cast
 
 from starlette.requests import Request
 
-from ..errors import Sealed, Unauthenticated
+from ..errors import NotFound, Sealed, Unauthenticated
+from ..schemas.errors import ModelNotFound
 from .authorise import RULES, Action, authorise
 from .generations import Generations
 from .handover import Handover
 from .metrics import GatewayMetrics
-from .ports import Box
+from .ports import ActiveModel, Box
 from .principal import Principal
 
 
@@ -66,3 +67,11 @@ def unsealed(request: Request) -> Box:
             then="Its operator opens it with `lumen-box unlock`; then try again.",
         )
     return box
+
+
+async def the_model(request: Request, name: str | None) -> ActiveModel:
+    """The active model of that name, or the default one. An unknown name is told as OpenAI's clients expect it."""
+    try:
+        return await unsealed(request).models.get(name)
+    except NotFound as error:
+        raise ModelNotFound(error.what, kept=error.kept, then=error.then) from error

@@ -1,28 +1,25 @@
-"""Generations: answers as objects of the server, with an id, an owner and a numbered log of what was said.
+"""All generations of this gateway: how many there may be, who may see which, and how they are ended.
 
-The engine writes the log at its own pace; any number of readers follow it from any number, at theirs. So a slow reader
-holds up nobody, and one that comes back goes on from where it was. How many there may be at once is bounded; beyond
-that the answer is ``QueueFull``, at once.
-
-A generation ends in exactly one outcome: finished, or an error (cancelled, refused, the engine died, access withdrawn).
+Beyond the bound the answer is ``QueueFull``, at once. A generation whose token expires or is revoked ends within
+``SWEEP_SECONDS``.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import secrets
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from ..clock import Clock
-from ..engine.protocol import Accepted, Finished, Tokens
+from ..engine.protocol import Tokens
 from ..errors import Interrupted, LumenError, NotFound
 from ..schemas.errors import QueueFull, Stopping, Withdrawn
 from .authorise import Action, authorise
+from .generation import Generation
 from .metrics import GatewayMetrics
-from .ports import Answering, News
+from .ports import Answering
 from .principal import Principal
 from .responses import unexpected
 
@@ -31,95 +28,7 @@ SWEEP_SECONDS = 0.5  # how often ended tokens and kept generations are looked fo
 MAX_RETRY_SECONDS = 60
 REMEMBERED = 32  # durations of past generations, to guess when to come back
 
-Job = Callable[[], Awaitable[Answering]]  # renders the prompt and asks the engine
-
-
-class Generation:
-    """One answer. Read it with :meth:`follow`; it owns no connection."""
-
-    def __init__(self, owner: Principal, model: str, began: float, created: int, priority: int, detached: bool) -> None:
-        self.id = secrets.token_hex(12)
-        self.owner, self.model, self.priority, self.detached = owner, model, priority, detached
-        self.began, self.created = began, created
-        self.ended: float | None = None
-        self.log: list[Tokens] = []  # entry n has the number n
-        self.prompt_tokens: int | None = None  # None until the engine has accepted it
-        self.finished: Finished | None = None
-        self.error: LumenError | None = None
-        self.task: asyncio.Task[None] | None = None
-        self._changed = asyncio.Event()
-
-    @property
-    def done(self) -> bool:
-        return self.finished is not None or self.error is not None
-
-    def take(self, event: News) -> None:
-        """Writes down what the engine says."""
-        match event:
-            case Accepted():
-                self.prompt_tokens = event.prompt_tokens
-            case Tokens():
-                self.log.append(event)
-            case Finished(reason="stop" | "length"):
-                self.finished = event
-            case Finished():
-                self.error = Interrupted("This answer was cancelled.")
-        self._tell()
-
-    def fail(self, error: LumenError) -> None:
-        if not self.done:
-            self.error = error
-            self._tell()
-
-    def stop(self, error: LumenError) -> None:
-        """Ends it from outside: readers get ``error``, the engine stops within one step."""
-        if not self.done:
-            self.fail(error)
-            if self.task is not None:
-                self.task.cancel()
-
-    async def accepted(self) -> None:
-        """Returns once the engine has taken it on; raises what refused it before."""
-        while self.prompt_tokens is None and not self.log and not self.done:
-            await self._change()
-        if self.error is not None and not self.log:
-            raise self.error
-
-    async def follow(self, start: int = 0, pause: float | None = None) -> AsyncIterator[Sequence[Tokens]]:
-        """The log from entry ``start``, in batches as it grows, until the end; :meth:`result` says how it ended.
-
-        With ``pause``, an empty batch comes whenever that many seconds brought nothing.
-        """
-        while True:
-            if len(self.log) > start:
-                batch = self.log[start:]
-                start += len(batch)
-                yield batch
-            elif self.done:
-                return
-            elif not await self._change(pause):
-                yield ()
-
-    async def result(self) -> Finished:
-        """How it ended, once it has; raises the error if it ended in one."""
-        while self.finished is None:
-            if self.error is not None:
-                raise self.error
-            await self._change()
-        return self.finished
-
-    async def _change(self, seconds: float | None = None) -> bool:
-        waiting = self._changed
-        try:
-            async with asyncio.timeout(seconds):
-                await waiting.wait()
-        except TimeoutError:
-            return False
-        return True
-
-    def _tell(self) -> None:
-        self._changed.set()
-        self._changed = asyncio.Event()
+Job = Callable[[Generation], Awaitable[Answering]]  # renders the prompt and asks the engine
 
 
 @dataclass(frozen=True)
@@ -211,7 +120,7 @@ class Generations:
 
     async def _run(self, generation: Generation, job: Job) -> None:
         try:
-            await self._write(generation, await job())
+            await self._write(generation, await job(generation))
         except asyncio.CancelledError:
             generation.fail(Interrupted("This answer was cancelled."))
         except LumenError as error:

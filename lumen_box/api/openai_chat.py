@@ -14,7 +14,9 @@ from ..schemas.errors import InvalidParameter
 from .answer import Answer
 from .authorise import Action
 from .body import JsonBody
-from .deps import may, the_generations, unsealed
+from .deps import may, the_generations, the_model
+from .generation import Generation
+from .generations import Job
 from .ports import ActiveModel, Answering
 from .principal import Principal
 from .shapes import ChatShape
@@ -31,8 +33,8 @@ async def chat_completions(
 ) -> Response:
     """Answers a conversation, as OpenAI's API does. Refuses what it does not support."""
     _check(asked)
-    model = await unsealed(request).models.get(asked.model)
-    generation = the_generations(request).begin(principal, model.card.id, lambda: _ask(model, asked))
+    model = await the_model(request, asked.model)
+    generation = the_generations(request).begin(principal, model.card.id, _asking(model, asked))
     shape = ChatShape(generation, asked.candidates is not None, wants_usage=asked.wants_usage)
     return Answer(generation, shape, stream=bool(asked.stream))
 
@@ -47,17 +49,21 @@ def _check(asked: ChatRequest) -> None:
         )
 
 
-async def _ask(model: ActiveModel, asked: ChatRequest) -> Answering:
-    prompt = await model.render([_plain(message) for message in asked.messages])
-    return model.submit(
-        Generate(
-            prompt=prompt,
-            sampling=sampling(asked),
-            max_tokens=asked.token_limit,
-            stop=asked.stops,
-            logprobs=asked.candidates,
+def _asking(model: ActiveModel, asked: ChatRequest) -> Job:
+    async def ask(generation: Generation) -> Answering:
+        prompt = await model.render([_plain(message) for message in asked.messages])
+        return model.submit(
+            Generate(
+                prompt=prompt,
+                sampling=sampling(asked),
+                max_tokens=asked.token_limit,
+                stop=asked.stops,
+                logprobs=asked.candidates,
+                priority=generation.priority,
+            )
         )
-    )
+
+    return ask
 
 
 def _plain(message: Message) -> dict[str, str]:

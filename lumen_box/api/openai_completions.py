@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Annotated
 
 from fastapi import APIRouter, Depends
@@ -14,7 +15,8 @@ from ..schemas.errors import InvalidParameter
 from .answer import Answer
 from .authorise import Action
 from .body import JsonBody
-from .deps import may, the_generations, unsealed
+from .deps import may, the_generations, the_model
+from .generation import Generation
 from .ports import Answering
 from .principal import Principal
 from .shapes import CompletionShape
@@ -32,10 +34,10 @@ async def completions(
     """Continues a prompt. Where no ``max_tokens`` is given, 16 tokens are generated, as by OpenAI's API."""
     check_choosing(asked)
     wanted = _request(asked)
-    model = await unsealed(request).models.get(asked.model)
+    model = await the_model(request, asked.model)
 
-    async def ask() -> Answering:
-        return model.submit(wanted)
+    async def ask(generation: Generation) -> Answering:
+        return model.submit(dataclasses.replace(wanted, priority=generation.priority))
 
     generation = the_generations(request).begin(principal, model.card.id, ask)
     shape = CompletionShape(generation, asked.candidates is not None, wants_usage=asked.wants_usage)

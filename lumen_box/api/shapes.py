@@ -11,7 +11,7 @@ from typing import Any
 
 from ..engine.protocol import Alternative, Finished, Logprob, Tokens, Usage
 from ..schemas import sse
-from .generations import Generation
+from .generation import Generation
 from .responses import dumps
 
 LEAST_LOGPROB = -9999.0

@@ -100,7 +100,7 @@ class Client:
         """A response whose body is still to be read; an error of the gateway is raised instead."""
         import httpx
 
-        data = None if body is None else json.dumps(body, separators=(",", ":")).encode()
+        data = None if body is None else _encoded(body)
         headers = {} if data is None else {"content-type": "application/json"}
         try:
             async with self._http.stream(method, path, content=data, headers=headers) as response:
@@ -201,6 +201,11 @@ async def _lines(response: httpx.Response) -> AsyncIterator[bytes]:
             yield line
         if len(rest) > progress.MAX_LINE:
             raise Damaged("A line of the gateway's report is too long.")
+
+
+def _encoded(body: Any) -> bytes:
+    """UTF-8 rather than escapes, or text beyond ASCII would need up to three times the room in the gateway's cap."""
+    return json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "replace")
 
 
 def _parsed(data: bytes) -> Any:

@@ -11,8 +11,7 @@ from lumen_box.api.ports import News, State
 from lumen_box.clock import Clock
 from lumen_box.config import EngineSettings, GatewaySettings, Settings
 from lumen_box.engine.protocol import Accepted, Finished, Generate, Timings, Tokens, Usage
-from lumen_box.errors import LumenError, NoModel, Unauthenticated
-from lumen_box.schemas.errors import ModelNotFound
+from lumen_box.errors import LumenError, NoModel, NotFound, Unauthenticated
 from lumen_box.schemas.models import ModelCard
 
 NO_TIME = Timings(0.0, 0.0, 0.0)
@@ -122,7 +121,7 @@ class FakeModels:
             raise NoModel("No model is active.")
         found = [one for one in self.models if name in (None, one.card.id)]
         if not found:
-            raise ModelNotFound("There is no such model here.")
+            raise NotFound("There is no such model here.")
         return found[0]
 
 

@@ -9,7 +9,8 @@ from dataclasses import replace
 import pytest
 
 from lumen_box.api.authorise import Action
-from lumen_box.api.generations import Bounds, Generation, Generations
+from lumen_box.api.generation import Generation
+from lumen_box.api.generations import Bounds, Generations
 from lumen_box.api.metrics import GatewayMetrics
 from lumen_box.api.ports import Answering
 from lumen_box.api.principal import Principal
@@ -34,7 +35,7 @@ class Desk:
         self.answers: list[FakeAnswer] = []
 
     def begin(self, script: Script, owner: Principal = ANNA, *, detached: bool = False) -> Generation:
-        async def job() -> Answering:
+        async def job(generation: Generation) -> Answering:
             self.answers.append(FakeAnswer(Generate("x"), script))
             return self.answers[-1]
 
@@ -233,7 +234,7 @@ def test_cancelling_reaches_the_engine_while_the_prompt_is_still_being_rendered(
         desk = Desk()
         asked = []
 
-        async def job() -> Answering:
+        async def job(generation: Generation) -> Answering:
             await asyncio.sleep(3600)
             asked.append(1)
             raise AssertionError

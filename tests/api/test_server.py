@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import socket
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -294,3 +297,40 @@ def test_a_second_signal_skips_the_grace(tmp_path: Path) -> None:
             writer.close()
 
     run(scene())
+
+
+PROGRAM = """
+import asyncio, sys
+from pathlib import Path
+from lumen_box.api.app import create_app
+from lumen_box.api.server import Gateway, Listen
+from tests.api.fakes import FakeBox, hangs
+
+async def main(folder):
+    box = FakeBox()
+    box.model.script = hangs("Hel")
+    listen = Listen(folder / "gateway.sock", folder / "handover.sock")
+    await Gateway(create_app(box), listen, grace=3600).run(lambda bound: print(bound.url, flush=True))
+
+asyncio.run(main(Path(sys.argv[1])))
+"""
+
+
+def test_a_signal_ends_the_process_well_and_a_second_one_at_once(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", PROGRAM, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        port = int(process.stdout.readline().rpartition(":")[2])
+        with socket.create_connection(("127.0.0.1", port)) as connection:
+            connection.sendall(request(body=CHAT | {"stream": True}))
+            seen = b""
+            while b"Hel" not in seen:
+                seen += connection.recv(4096)
+            process.send_signal(signal.SIGTERM)
+            with pytest.raises(subprocess.TimeoutExpired):  # an answer is under way
+                process.wait(0.3)
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(5) == 0
+            while piece := connection.recv(4096):
+                seen += piece
+    assert b'"code":"stopping"' in seen and not list(tmp_path.iterdir())

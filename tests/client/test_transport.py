@@ -66,6 +66,19 @@ def test_leaving_early_ends_the_answer_in_process_too() -> None:
     run(scene())
 
 
+@pytest.mark.parametrize("text", ["é", "\U0001f642", "half \ud83d", '"\\\n'])
+def test_any_text_arrives(text: str) -> None:
+    box = FakeBox()
+
+    async def scene() -> None:
+        async with connect(app=create_app(box)) as client:
+            async for _ in stream_chat(client, [{"role": "user", "content": text}]):
+                pass
+
+    run(scene())
+    assert box.model.rendered[0][0]["content"] == text.replace("\ud83d", "?")
+
+
 def test_nobody_there(tmp_path: Path) -> None:
     async def scene() -> None:
         for target in ({"socket": tmp_path / "none.sock"}, {"url": "http://127.0.0.1:1"}):
