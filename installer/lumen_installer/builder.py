@@ -77,7 +77,7 @@ class Builder:
             self._say(Stage.STOPPED)
             return Interrupted.exit_code
         except (LumenError, OSError, subprocess.SubprocessError) as error:
-            self._say(Stage.FAILED, error=str(error))
+            self._say(Stage.FAILED, error=str(error), code=getattr(error, "code", LumenError.code))
             return 1
         return 0
 
@@ -141,7 +141,7 @@ class Builder:
         if shutil.disk_usage(self._folder).free < ENOUGH_TO_GO_ON:
             then = "Free a gigabyte and run the same command again."
             return NoSpace("The disk is full: the engine library could not be built.", kept=kept, then=then)
-        return LumenError(f"`{Path(command[0]).name}` failed.", kept=kept, then=f"Its words are in {self._folder}/log.")
+        return LumenError(f"`{Path(command[0]).name}` failed.", kept=kept)
 
 
 def find_cmake(scripts: Path) -> str:

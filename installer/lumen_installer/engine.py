@@ -20,7 +20,7 @@ from pathlib import Path
 from types import TracebackType
 
 import lumen_box
-from lumen_box.errors import LumenError
+from lumen_box.errors import LumenError, by_code
 
 from . import advance, place, recipe, state
 from .advance import Progress
@@ -103,7 +103,8 @@ class Build:
         """Nobody builds and there is no result: says why it failed, or takes over from a process that is gone."""
         last = state.read(self._folder)
         if last and last.stage is Stage.FAILED:
-            raise LumenError("The engine library could not be built.", kept=last.error, then=f"See {self.log}.")
+            kind = by_code().get(last.code, LumenError)
+            raise kind(f"The engine library could not be built. {last.error}", then=f"See {self.log}.")
         if self._takeovers >= TAKEOVERS:
             raise LumenError(
                 "The engine library could not be built: its builder stops at once.", then=f"See {self.log}."

@@ -21,7 +21,8 @@ class Stage(enum.StrEnum):
 
 @dataclass(frozen=True)
 class State:
-    """``pid`` builds on behalf of ``owner``; ``began`` is when compiling began (seconds since the epoch)."""
+    """``pid`` builds on behalf of ``owner``; ``began`` is when compiling began (seconds since the epoch); ``code`` and
+    ``error`` say why it failed."""
 
     stage: Stage
     pid: int
@@ -30,6 +31,7 @@ class State:
     began: float = 0.0
     built_before: float = 0.0
     error: str = ""
+    code: str = ""
 
     def write(self, folder: Path) -> None:
         fresh = folder / ".state.json.new"
