@@ -53,6 +53,8 @@ def enter_the_rest(binds: list[str], links: list[tuple[str, str]], devices: list
     )
     kernel.set_host_name(b"sandbox")
     _new_root()
+    if scratch_bytes:
+        _mount_scratch(scratch_bytes)  # first, since something shown may lie in the caller's /tmp
     read_only = kernel.MS_RDONLY | kernel.MS_NOSUID | kernel.MS_NODEV
     for path in binds:
         _show(path, read_only)
@@ -61,10 +63,6 @@ def enter_the_rest(binds: list[str], links: list[tuple[str, str]], devices: list
     for path, target in links:
         os.symlink(target, path)
     _mount_proc(everything=bool(devices))
-    if scratch_bytes:
-        os.mkdir("/tmp", 0o700)  # noqa: S108 - the private one
-        flags = kernel.MS_NOSUID | kernel.MS_NODEV | kernel.MS_NOEXEC
-        kernel.mount("tmpfs", "/tmp", "tmpfs", flags, f"mode=0700,size={scratch_bytes}")  # noqa: S108
     kernel.umount(_OLD)
     os.rmdir(_OLD)
     kernel.mount("", "/", "", kernel.MS_REMOUNT | kernel.MS_BIND | read_only | kernel.MS_NOEXEC)
@@ -79,6 +77,12 @@ def _new_root() -> None:
     os.chdir(base)
     kernel.pivot_root(".", "." + _OLD)
     os.chdir("/")
+
+
+def _mount_scratch(size: int) -> None:
+    os.mkdir("/tmp", 0o700)  # noqa: S108 - the private one
+    flags = kernel.MS_NOSUID | kernel.MS_NODEV | kernel.MS_NOEXEC
+    kernel.mount("tmpfs", "/tmp", "tmpfs", flags, f"mode=0700,size={size}")  # noqa: S108
 
 
 def _show(path: str, attributes: int) -> None:

@@ -20,14 +20,22 @@ CLONE_VM_AND_VFORK_WITH_SIGCHLD = 0x00004100 | 17
 SESSION_KEYRING = -3
 
 
+@pytest.fixture(scope="module")
+def shown(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of ours that the program may read."""
+    folder = tmp_path_factory.mktemp("shown")
+    (folder / "library.so").write_text("shown")
+    return folder
+
+
 @pytest.fixture(scope="module", params=["namespaces", "no namespaces"])
-def confined(request: pytest.FixtureRequest) -> Iterator[Ask]:
+def confined(request: pytest.FixtureRequest, shown: Path) -> Iterator[Ask]:
     if request.param == "namespaces":
-        with probing.confined() as (child, ask):
+        with probing.confined(readable=(shown,)) as (child, ask):
             assert str(child.confinement).startswith("namespaces, ")
             yield ask
     else:
-        with probing.confined_without_namespaces() as ask:
+        with probing.confined_without_namespaces(shown) as ask:
             assert ask("confinement").startswith("Landlock ")
             yield ask
 
@@ -69,20 +77,26 @@ def test_files_are_out_of_reach(confined: Ask, plain: Ask, tmp_path: Path, attem
     assert refused(confined(attempt, path))
 
 
-@pytest.mark.parametrize(
-    "place", ["/usr/bin/planted", "{package}/planted.py", "/planted", "/dev/planted", "/tmp/planted"]
-)
-def test_nothing_can_be_written(confined: Ask, place: str) -> None:
-    path = place.format(package=probing.ROOT / "lumen_box")
+PLACES = ["/usr/bin/planted", "{package}/planted.py", "{shown}/planted", "/planted", "/dev/planted", "/tmp/planted"]
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_nothing_can_be_written(confined: Ask, shown: Path, place: str) -> None:
+    path = place.format(package=probing.ROOT / "lumen_box", shown=shown)
     assert refused(confined("write", path))
     assert not os.path.exists(path)
 
 
-def test_what_is_shown_cannot_be_changed(confined: Ask, plain: Ask) -> None:
-    shown = str(probing.ROOT / "lumen_box/errors.py")
-    assert plain("touch", shown) == "touched"
-    assert confined("read", shown).startswith('"""Everything')
-    assert refused(confined("touch", shown))
+@pytest.mark.parametrize("attempt", ["touch", "open_up", "write"])
+def test_what_is_shown_cannot_be_changed(confined: Ask, plain: Ask, shown: Path, attempt: str) -> None:
+    ours, theirs = shown / f"{attempt}-ours", shown / f"{attempt}-theirs"
+    ours.touch()
+    theirs.touch()
+    before = theirs.stat()
+    assert not refused(plain(attempt, str(ours)))
+    assert refused(confined(attempt, str(theirs)))
+    assert theirs.stat() == before
+    assert confined("read", str(shown / "library.so")) == "shown"
 
 
 @pytest.mark.parametrize("family", ["AF_INET", "AF_INET6", "AF_NETLINK", "AF_PACKET", "AF_UNIX"])

@@ -5,12 +5,17 @@ from __future__ import annotations
 import os
 import stat
 import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
 from lumen_box.launcher import Limits
 from tests.support import probing
+from tests.support.probing import Ask
+
+T = TypeVar("T")
 
 NAMESPACES = ("user", "mnt", "net", "pid", "ipc", "uts", "cgroup")
 
@@ -20,26 +25,29 @@ def _status(pid: int) -> dict[str, str]:
     return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
 
 
-def _bytes_if_allowed(path: str) -> bytes:
-    """Of an undumpable process only root may read this; anybody else finds no secret there either."""
-    try:
-        return Path(path).read_bytes()
-    except PermissionError:
-        assert os.geteuid() != 0
-        return b""
+def _of_monitor(pid: int, entry: str) -> Path:
+    return Path("/proc", _status(pid)["PPid"], entry)
 
 
-def _open_files(pid: int) -> dict[int, str]:
+def _only_root(look: Callable[[], T], otherwise: T) -> T:
+    """What root sees of an undumpable process; anybody else, its starter too, is refused."""
+    if os.geteuid() == 0:
+        return look()
+    with pytest.raises(PermissionError):
+        look()
+    return otherwise
+
+
+def _open_files(pid: int, ask: Ask) -> dict[str, str]:
     folder = Path(f"/proc/{pid}/fd")
-    return {int(entry.name): os.readlink(entry) for entry in folder.iterdir()}
+    return _only_root(lambda: {entry.name: os.readlink(entry) for entry in folder.iterdir()}, ask("open_files"))
 
 
 def test_it_lives_in_namespaces_of_its_own() -> None:
-    with probing.plain() as (plain_pid, ask), probing.confined() as (child, ask_confined):
-        assert (ask("sleep", 0), ask_confined("sleep", 0)) == ("slept", "slept")
+    with probing.plain() as (_, plain), probing.confined() as (child, _):
         for name in NAMESPACES:
             ours = os.readlink(f"/proc/self/ns/{name}")
-            assert os.readlink(f"/proc/{plain_pid}/ns/{name}") == ours
+            assert plain("link", f"/proc/self/ns/{name}") == ours
             assert os.readlink(f"/proc/{child.pid}/ns/{name}") != ours
 
 
@@ -63,13 +71,12 @@ def test_it_has_no_rights_and_no_way_to_get_any() -> None:
 def test_no_secret_of_ours_is_in_its_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LUMEN_BOX_PASSPHRASE_FILE", "/somewhere/passphrase")
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
-    with probing.plain() as (pid, ask):
-        ask("sleep", 0)
-        assert b"LUMEN_BOX_PASSPHRASE_FILE" in Path(f"/proc/{pid}/environ").read_bytes()
+    with probing.plain() as (_, plain):
+        assert "LUMEN_BOX_PASSPHRASE_FILE" in plain("about")["environment"]
     with probing.confined(environment={"MARKER": "given"}) as (child, ask):
         about = ask("about")
-        for pid in (child.pid, int(_status(child.pid)["PPid"])):
-            assert b"LUMEN_BOX" not in _bytes_if_allowed(f"/proc/{pid}/environ")
+        assert b"LUMEN_BOX" not in _only_root(Path(f"/proc/{child.pid}/environ").read_bytes, b"")
+        assert b"LUMEN_BOX" not in _of_monitor(child.pid, "environ").read_bytes()
     given = about["environment"]
     assert (given["MARKER"], given["GGML_NO_BACKTRACE"], given["OMP_NUM_THREADS"]) == ("given", "1", "3")
     assert not any(name.startswith("LUMEN") for name in given)
@@ -80,15 +87,14 @@ def test_it_holds_nothing_of_ours_open(tmp_path: Path) -> None:
     with (tmp_path / "keyring.a").open("w") as ours:
         os.set_inheritable(ours.fileno(), True)
         with probing.plain(close_fds=False) as (pid, ask):
-            ask("sleep", 0)
-            assert str(tmp_path / "keyring.a") in _open_files(pid).values()
+            assert str(tmp_path / "keyring.a") in _open_files(pid, ask).values()
         with probing.confined() as (child, ask):
             ask("sleep", 0)
-            opened = _open_files(child.pid)
-            monitor = _open_files(int(_status(child.pid)["PPid"]))
+            opened = _open_files(child.pid, ask)
+            of_monitor = [os.readlink(entry) for entry in _of_monitor(child.pid, "fd").iterdir()]
     kinds = {number: target.split(":")[0] for number, target in opened.items()}
-    assert kinds == {0: "/dev/null", 1: "pipe", 2: "pipe", 3: "socket"}
-    assert str(tmp_path / "keyring.a") not in monitor.values()
+    assert kinds == {"0": "/dev/null", "1": "pipe", "2": "pipe", "3": "socket"}
+    assert str(tmp_path / "keyring.a") not in of_monitor
 
 
 def test_many_open_files_of_ours_change_nothing() -> None:
@@ -96,9 +102,8 @@ def test_many_open_files_of_ours_change_nothing() -> None:
     try:
         for end in ends:
             os.set_inheritable(end, True)
-        with probing.confined() as (child, ask):
-            ask("sleep", 0)
-            assert sorted(_open_files(child.pid)) == [0, 1, 2, 3]
+        with probing.confined() as (_, ask):
+            assert sorted(ask("open_files")) == ["0", "1", "2", "3"]
     finally:
         for end in ends:
             os.close(end)

@@ -7,6 +7,7 @@ string that begins with ``refused``, the error it met. Run without the launcher 
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import json
@@ -84,6 +85,24 @@ def write_and_read(path: str, size: int) -> int:
 def touch(path: str) -> str:
     os.utime(path)
     return "touched"
+
+
+def open_up(path: str) -> str:
+    os.chmod(path, 0o700)
+    return "opened up"
+
+
+def link(path: str) -> str:
+    return os.readlink(path)
+
+
+def open_files() -> dict[str, str]:
+    """Target by number of every open descriptor."""
+    targets: dict[str, str] = {}
+    for number in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(FileNotFoundError):  # that of the listing itself
+            targets[number] = os.readlink(f"/proc/self/fd/{number}")
+    return targets
 
 
 def open_device(path: str) -> str:
@@ -256,9 +275,9 @@ def raise_signal() -> str:
 ATTEMPTS: dict[str, Callable[..., Any]] = {
     attempt.__name__: attempt
     for attempt in (
-        call, read, listing, write, write_and_read, touch, open_device, make_socket, connect, connect_abstract, pair,
-        attach, peek, send_signal, limit_other, fork, spawn, execute, threads, allocate, files, burn, about, imports,
-        crash, shout, sleep, raise_signal,
+        call, read, listing, write, write_and_read, touch, open_up, link, open_files, open_device, make_socket,
+        connect, connect_abstract, pair, attach, peek, send_signal, limit_other, fork, spawn, execute, threads,
+        allocate, files, burn, about, imports, crash, shout, sleep, raise_signal,
     )
 }  # fmt: skip
 

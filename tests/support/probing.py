@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from lumen_box.launcher import Child, Limits, Program, start
+from lumen_box.launcher import Child, Program, start
 from lumen_box.launcher.child import FRAME, serve
 
 PROBE = "tests.support.probe"
@@ -60,9 +60,9 @@ def plain(*, close_fds: bool = True) -> Iterator[tuple[int, Ask]]:
 
 
 @contextlib.contextmanager
-def confined_without_namespaces() -> Iterator[Ask]:
+def confined_without_namespaces(readable: Path) -> Iterator[Ask]:
     """A probe started through the launcher by a process to which the kernel refuses namespaces."""
-    with _subprocess([*REFUSING, sys.executable, "-m", "tests.support.probing"], True) as (_, ask):
+    with _subprocess([*REFUSING, sys.executable, "-m", "tests.support.probing", str(readable)], True) as (_, ask):
         yield ask
 
 
@@ -83,7 +83,7 @@ def _subprocess(command: list[str], close_fds: bool) -> Iterator[tuple[int, Ask]
 
 
 def _go_between() -> None:
-    with start(program(limits=Limits(memory_bytes=1 << 30))) as child:
+    with start(program(readable=(Path(sys.argv[1]),))) as child:
 
         def pass_on(request: bytes) -> bytes:
             if json.loads(request) == ["confinement"]:
