@@ -49,9 +49,9 @@ def _root(fields: Fields, version: int) -> None:
     roles = Fields(fields.take("roles", dict), "The roles of the root")
     used: set[str] = set()
     for role in layout.TOP_LEVEL:
-        used |= _role(Fields(roles.take(role, dict), f"The role {role}"), known)
+        used |= _role(Fields(roles.take(role, dict), f"The role {role}"))
     roles.end()
-    _all_used(known, used)
+    _same(known, used)
 
 
 def _keys(entries: dict[str, Any]) -> set[str]:
@@ -63,22 +63,20 @@ def _keys(entries: dict[str, Any]) -> set[str]:
     return set(entries)
 
 
-def _role(fields: Fields, known: set[str]) -> set[str]:
+def _role(fields: Fields) -> set[str]:
     """The key ids of one role, its threshold among them."""
     keyids = fields.take("keyids", list)
     sound = all(isinstance(keyid, str) and re.fullmatch(KEY_ID, keyid) for keyid in keyids[: MAX_KEYS + 1])
     if not sound or not 1 <= len(keyids) <= MAX_KEYS or len(set(keyids)) != len(keyids):
         raise Damaged(f"{fields.what} does not list from 1 to {MAX_KEYS} different keys.", kept=KEPT, then=AGAIN)
-    if not known.issuperset(keyids):
-        raise Damaged(f"{fields.what} names a key that is not there.", kept=KEPT, then=AGAIN)
     fields.number("threshold", least=1, most=len(keyids))
     fields.end()
     return set(keyids)
 
 
-def _all_used(known: set[str], used: set[str]) -> None:
+def _same(known: set[str], used: set[str]) -> None:
     if known != used:
-        raise Damaged("The metadata lists a key that no role uses.", kept=KEPT, then=AGAIN)
+        raise Damaged("The keys listed are not exactly those that the roles use.", kept=KEPT, then=AGAIN)
 
 
 def _timestamp(fields: Fields, version: int) -> None:
@@ -125,14 +123,14 @@ def _targets(fields: Fields, version: int) -> None:
         )
     if names != list(layout.DELEGATED):
         raise Damaged("The metadata does not delegate to models and software, in this order.", kept=KEPT, then=AGAIN)
-    _all_used(known, set().union(*(_delegation(Fields(role, "A delegation"), known) for role in roles)))
+    _same(known, set().union(*(_delegation(Fields(role, "A delegation")) for role in roles)))
 
 
-def _delegation(fields: Fields, known: set[str]) -> set[str]:
+def _delegation(fields: Fields) -> set[str]:
     name = fields.take("name", str)
     if fields.take("paths", list) != [layout.pattern(name)] or not fields.take("terminating", bool):
         raise Untrusted(f"The role {name} is given what is not its to sign.", kept=KEPT, then=AGAIN)
-    return _role(fields, known)
+    return _role(fields)
 
 
 def _delegated(role: str) -> Callable[[Fields, int], None]:

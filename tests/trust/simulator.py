@@ -17,11 +17,12 @@ from typing import Any
 
 from lumen_box.sealed.signatures import SigningKey
 from lumen_box.trust import layout
+from lumen_box.trust.accepted import Accepted
 from lumen_box.trust.floors import Floors, raised
 from lumen_box.trust.keys import CONTEXT
 from lumen_box.trust.publisher_id import canonical
 from lumen_box.trust.repository import Published, Repository, generate_keys
-from lumen_box.trust.session import Accepted, accept
+from lumen_box.trust.session import accept
 
 NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
 DAY = timedelta(days=1)

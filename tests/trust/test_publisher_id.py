@@ -59,6 +59,13 @@ def test_what_is_no_root(data: bytes) -> None:
             read(data)
 
 
+def test_a_root_in_another_encoding(roots: list[bytes]) -> None:
+    """All of its bytes are ASCII, and a parser that guesses encodings would read it."""
+    for encoding in ("utf-16-le", "utf-16-be", "utf-32-le"):
+        with pytest.raises(Damaged):
+            root_fingerprint(roots[0].decode().encode(encoding))
+
+
 def test_a_root_of_the_future(roots: list[bytes]) -> None:
     signed = json.loads(roots[0])["signed"] | {"successor": "x"}
     with pytest.raises(TooNew):

@@ -72,6 +72,17 @@ def test_without_floors_and_without_known_metadata_old_media_are_news(
     assert box.install(media[0])
 
 
+@pytest.mark.parametrize("home", ["whole", "timestamp deleted", "snapshot deleted"])
+def test_without_floors_either_known_file_alone_refuses_old_media(
+    publisher: Publisher, media: list[Medium], home: str
+) -> None:
+    box = Box(publisher.first_root)
+    box.install(media[1])
+    box.known, box.floors = HOMES[home](box.known), Floors()
+    with pytest.raises(Stale):
+        box.install(media[0])
+
+
 @pytest.mark.parametrize("home", HOMES)
 def test_the_same_medium_again(publisher: Publisher, media: list[Medium], home: str) -> None:
     box = Box(publisher.first_root)
