@@ -32,7 +32,7 @@ def main(arguments: list[str]) -> int:
         return 0
     os.environ.update(ONE_THREAD)
     sys.stdout.flush()
-    os.execv(sys.executable, [sys.executable, "-m", "pytest", *DEFAULTS, *arguments])  # noqa: S606
+    os.execv(sys.executable, [sys.executable, "-m", "pytest", *DEFAULTS, *arguments])
 
 
 if __name__ == "__main__":

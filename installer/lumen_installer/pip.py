@@ -13,7 +13,7 @@ from pathlib import Path
 from lumen_box.errors import LumenError
 
 Report = Callable[[int, str], None]
-TURNED_TO = re.compile(r"(?:Collecting|Requirement already satisfied:) (\S+)")
+TURNED_TO = re.compile(r"(?:Collecting|Processing|Requirement already satisfied:) (?:\S*/)?(\S+)")
 TAIL = 15  # lines of pip's own words in an error
 
 

@@ -50,7 +50,7 @@ class Environment:
         return engine.build_for(prefix=self.prefix)
 
     @property
-    def _wanted(self) -> str:
+    def wanted(self) -> str:
         """Changes whenever a ready environment has to be looked at again."""
         files = (self.checkout / "requirements.lock", self.checkout / "pyproject.toml")
         words = [str(self.checkout), sys.version, *self.sections, *(file.read_text() for file in files)]
@@ -58,7 +58,7 @@ class Environment:
 
     def is_ready(self) -> bool:
         with contextlib.suppress(OSError):
-            return (self.prefix / STAMP).read_text() == self._wanted
+            return (self.prefix / STAMP).read_text() == self.wanted
         return False
 
     def prepare(self, *, with_engine: bool) -> None:
@@ -73,7 +73,7 @@ class Environment:
         self._install_bindings()
         self.screen.step("Installing Lumen Box itself")
         pip.run(self.python, ["install", "--no-deps", "--no-build-isolation", "--editable", str(self.checkout)])
-        (self.prefix / STAMP).write_text(self._wanted)
+        (self.prefix / STAMP).write_text(self.wanted)
 
     def _make(self) -> None:
         (self.prefix / STAMP).unlink(missing_ok=True)
