@@ -28,6 +28,7 @@ __all__ = [
     "Confinement",
     "Helper",
     "HelperCrashed",
+    "HelperError",
     "HelperOverflow",
     "HelperRefused",
     "HelperTimeout",

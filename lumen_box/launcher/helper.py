@@ -13,7 +13,6 @@ import time
 from types import TracebackType
 from typing import Self
 
-from lumen_box.errors import LumenError
 from lumen_box.launcher.child import ANSWER, FRAME
 from lumen_box.launcher.process import Child, Launcher, start
 from lumen_box.launcher.program import Confinement, Program
@@ -23,28 +22,24 @@ REFUSAL_CAP = 4096  # bytes of a refusal's text
 _PIECE = 256 * 1024
 
 
-class HelperTimeout(LumenError):
+class HelperError(Exception):
+    """Not an error of the box: whoever asked says what it means there."""
+
+
+class HelperTimeout(HelperError):
     """It did not answer in time and was killed."""
 
-    code = "helper_timeout"
 
-
-class HelperOverflow(LumenError):
+class HelperOverflow(HelperError):
     """Its answer was longer than allowed and it was killed."""
 
-    code = "helper_overflow"
 
-
-class HelperCrashed(LumenError):
+class HelperCrashed(HelperError):
     """It ended without an answer."""
 
-    code = "helper_crashed"
 
-
-class HelperRefused(LumenError):
-    """It found the request itself at fault; ``what`` is its sentence, which is not trusted."""
-
-    code = "helper_refused"
+class HelperRefused(HelperError):
+    """It found the request itself at fault; the text is its sentence, which is not trusted."""
 
 
 class Helper:

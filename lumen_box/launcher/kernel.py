@@ -1,6 +1,6 @@
 """The system calls that Python 3.11 does not offer, one function each; every one raises OSError with its own name.
 
-Numbers and structures are those of the Linux user-space interface for x86-64 and aarch64 (little-endian, 64 bit).
+Numbers and structures are those of the Linux user-space interface (little-endian, 64 bit).
 """
 
 from __future__ import annotations
@@ -25,8 +25,6 @@ MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVATE = 32, 4096, 16384, 1 << 18
 MNT_DETACH = 2
 SIGKILL = 9  # as in the module signal, which would load enum
 
-_SYS_PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
-_SYS_CAPSET = {"x86_64": 126, "aarch64": 91}
 _SYS_OPEN_TREE, _SYS_MOVE_MOUNT, _SYS_MOUNT_SETATTR = 428, 429, 442  # the same number everywhere
 
 _PR_SET_PDEATHSIG, _PR_GET_DUMPABLE, _PR_SET_DUMPABLE, _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS = 1, 3, 4, 24, 38
@@ -66,7 +64,7 @@ def umount(target: str) -> None:
 
 
 def pivot_root(new: str, old: str) -> None:
-    syscall("pivot_root", _SYS_PIVOT_ROOT[machine()], os.fsencode(new), os.fsencode(old))
+    _check(_LIBC.pivot_root(os.fsencode(new), os.fsencode(old)), "pivot_root")
 
 
 def bind(source: str, target: str, attributes: int) -> None:
@@ -127,4 +125,4 @@ def drop_capabilities() -> None:
         except OSError:  # past the last one this kernel knows, or not allowed: then there is nothing to bound
             break
     version_3 = 0x20080522
-    syscall("capset", _SYS_CAPSET[machine()], struct.pack("=Ii", version_3, 0), bytes(24))
+    _check(_LIBC.capset(struct.pack("=Ii", version_3, 0), bytes(24)), "capset")

@@ -25,7 +25,7 @@ from lumen_box.launcher.view import View, view_of
 STDERR_TAIL = 64 * 1024  # bytes of a program's stderr that are kept
 STATUS_CAP = 4096  # bytes of the stage's report
 START_SECONDS = 30.0  # a stage takes a few hundredths; a machine may be very busy
-KILL_SECONDS = 5.0
+KILL_SECONDS = 30.0  # giving back the memory of a large model takes its time
 
 _INHERITED = ("LANG", "LC_ALL", "LC_CTYPE", "TZ", "LD_LIBRARY_PATH", "OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES")
 _ALWAYS = {"HOME": "/", "PATH": "/usr/bin:/bin", "GGML_NO_BACKTRACE": "1"}

@@ -1,7 +1,8 @@
 """Which files a program sees: worked out by its starter, carried out by the stage.
 
 Shown are the interpreter, the site-packages, the package folders that the module needs (never what lies beside them: a
-home may lie in the same checkout), the system's libraries, and what the program names. Paths are real paths.
+home may lie in the same checkout), the system's libraries, and what the program names. A program with devices also
+sees ``/sys``, where drivers look for theirs. Paths are real paths.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from lumen_box.errors import NotFound, UsageError
 from lumen_box.launcher.program import Program
 
 _SYSTEM = ("/usr", "/lib", "/lib32", "/lib64", "/libx32", "/nix/store", "/etc/ld.so.cache", "/etc/alternatives")
+_FOR_DRIVERS = ("/sys",)
 _SITE = ("site-packages", "dist-packages")
 
 
@@ -39,7 +41,7 @@ def view_of(program: Program) -> View:
     packages = [Path(lumen_box.__path__[0]), *_package_of(program.module), *program.packages]
     sites = [Path(entry) for entry in sys.path if Path(entry).name in _SITE and Path(entry).is_dir()]
     prefixes = [Path(prefix) for prefix in (sys.base_prefix, sys.base_exec_prefix, sys.prefix)]
-    system = [path for path in map(Path, _SYSTEM) if path.exists()]
+    system = [path for path in map(Path, (*_SYSTEM, *_FOR_DRIVERS * bool(program.devices))) if path.exists()]
     links = tuple((str(path), str(path.readlink())) for path in system if path.is_symlink())
     shown = [path for path in system if not path.is_symlink()]
     named = [_named(path) for path in (*program.packages, *program.readable)]

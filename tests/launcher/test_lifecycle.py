@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import subprocess
@@ -78,6 +79,16 @@ def test_it_dies_with_its_starter(busy: bool) -> None:
         assert Path(f"/proc/{pid}").exists()
         starter.kill()
     assert _gone(pid)
+
+
+def test_it_dies_when_nobody_holds_it() -> None:
+    child = start(probing.program())
+    pid, control = child.pid, child.control  # while this stays open it has no reason to end by itself
+    assert not _gone(pid, 0.2)
+    with control, pytest.warns(ResourceWarning):
+        del child
+        gc.collect()
+        assert _gone(pid)
 
 
 def test_it_dies_with_its_monitor() -> None:

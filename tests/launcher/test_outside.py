@@ -142,6 +142,8 @@ def test_a_device_is_there_when_it_is_passed() -> None:
         assert ask("open_device", "/dev/tty") == "refused ENOENT"
     with probing.confined(devices=(Path("/dev/tty"),)) as (_, ask):
         assert ask("open_device", "/dev/tty") == "refused ENXIO"  # reached: there is only no terminal behind it
+        assert "devices" in ask("listing", "/sys") and not ask("read", "/proc/devices").startswith("refused")
+        assert ask("write", "/sys/kernel/mm/ksm/run").startswith("refused")
 
 
 def test_it_outlives_the_thread_that_started_it() -> None:
