@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ..errors import GatewayUnreachable, LumenError, by_code
+from ..errors import GatewayUnreachable, Locked, LumenError, by_code
 from ..paths import Home
 from .door import over_socket
 
@@ -25,6 +26,7 @@ def start(home: Home, host: str | None, port: int | None, passphrase_file: Path 
 
     Raises what kept it from starting, with the exit code that it had.
     """
+    asyncio.run(_refuse_second(home))
     command = [sys.executable, "-m", "lumen_box.cli.main", "--home", str(home.root), "serve"]
     command += ["--host", host] if host else []
     command += ["--port", str(port)] if port is not None else []
@@ -39,6 +41,14 @@ def start(home: Home, host: str | None, port: int | None, passphrase_file: Path 
     finally:
         os.close(fd)
     return asyncio.run(_until_ready(home, child, began))
+
+
+async def _refuse_second(home: Home) -> None:
+    """``Locked`` if a gateway serves this box already."""
+    with contextlib.suppress(GatewayUnreachable):
+        async with over_socket(home) as client:
+            url = (await client.get("/api/status"))["url"]
+        raise Locked(f"A gateway serves this box already, at {url}.", then="Use it, or end it with `lumen-box stop`.")
 
 
 async def _until_ready(home: Home, child: subprocess.Popen[bytes], began: int) -> dict[str, Any]:

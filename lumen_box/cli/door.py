@@ -7,7 +7,6 @@ socket; asking a model then fails with 30, since nothing is loaded.
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -35,6 +34,8 @@ def administer(context: typer.Context, work: Work[T], *, passphrase_file: Path |
     home = home_of(context)
     require_box(home)
 
+    import asyncio
+
     async def run() -> T:
         async with _either(home, passphrase_file, keys) as client:
             return await work(client)
@@ -46,6 +47,8 @@ def use(context: typer.Context, work: Work[T]) -> T:
     """Runs ``work`` with a client of the running gateway; ``GatewayUnreachable`` where there is none."""
     home = home_of(context)
     require_box(home)
+
+    import asyncio
 
     async def run() -> T:
         async with over_socket(home) as client:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import sys
 from typing import Annotated, Any
@@ -93,6 +92,8 @@ async def answer(client: Any, messages: list[dict[str, str]], options: dict[str,
 
 def chat(context: typer.Context, model: Model = None, system: System = None, temperature: Temperature = None) -> None:
     """Talk with a model, line by line. An empty line or Ctrl-D ends it, Ctrl-C stops an answer."""
+    import asyncio
+
     from .door import over_socket
 
     home = home_of(context)

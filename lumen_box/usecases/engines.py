@@ -20,6 +20,7 @@ from ..engine import protocol
 from ..engine.process import Process
 from ..engine.sampling import GREEDY
 from ..engine.supervisor import Answer, Engine, Weights
+from ..engine.templates import Renderer
 from ..errors import LumenError, NoModel, UsageError
 from ..schemas.models import ModelCard
 from .box import Box
@@ -47,7 +48,7 @@ class Sample:
 class Running:
     """One model that is loaded and ready to answer."""
 
-    def __init__(self, installed: Installed, card: ModelCard, engine: Engine, renderer: Any) -> None:
+    def __init__(self, installed: Installed, card: ModelCard, engine: Engine, renderer: Renderer) -> None:
         self.installed, self.card, self.engine = installed, card, engine
         self._renderer = renderer
 
@@ -70,7 +71,7 @@ class Running:
         """Waits until nobody is being answered any more, or ``seconds`` have passed."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                while self.engine.status().running:
+                while (status := self.engine.status()).running or status.waiting:
                     await asyncio.sleep(0.05)
 
     async def stop(self) -> None:
@@ -121,8 +122,6 @@ class EngineRoom:
         engine = Engine(
             self.weights(manifest), self._box.settings.engine, launch=self._start, reasoning=manifest.reasoning
         )
-        from ..engine.templates import Renderer
-
         facts = await engine.start()
         publisher = self._publishers.get(installed.publisher)
         card = ModelCard(
@@ -131,7 +130,7 @@ class EngineRoom:
             owned_by=publisher.alias,
             context=facts.context,
         )
-        renderer = Renderer(manifest.template or facts.chat_template, bos=facts.bos, eos=facts.eos)
+        renderer = Renderer(manifest.template or facts.chat_template, bos=facts.bos, eos=facts.eos, clock=self._box.clock)
         return Running(installed, card, engine, renderer)
 
     def weights(self, manifest: Manifest) -> Weights:

@@ -1,0 +1,141 @@
+"""The whole way, command by command, as the README shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.cli import Shell, passphrase_file
+from tests.support.scene import SAYS
+from tests.support.tiny_model import write_tiny_model
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Iterator[Shell]:
+    shell = Shell(
+        tmp_path,
+        {
+            "LUMEN_BOX_HOME": str(tmp_path / "box"),
+            "LUMEN_BOX_PASSPHRASE_FILE": passphrase_file(tmp_path / "q", b"a box's passphrase"),
+            "LUMEN_PUBLISHER_PASSPHRASE_FILE": passphrase_file(tmp_path / "p", b"a publisher's passphrase"),
+        },
+    )
+    yield shell
+    shell("stop", code=None)
+
+
+def test_from_nothing_to_an_answer(shell: Shell, tmp_path: Path) -> None:
+    write_tiny_model(tmp_path / "model.gguf", script=SAYS)
+    shell("publisher", "init", "pub", "--name", "Demo publisher")
+    root = shell("publisher", "root", "pub", "--output", "root.json", "--json").json
+    made = shell("init")
+    assert made.out.startswith("Recovery key: ")
+    exported = shell("enrolment", "export", "--output", "box.json", "--json").json
+    assert exported["words"].split()[0] in made.err, "init and export show the same fingerprint"
+    shell("trust", "pin", "root.json", "--fingerprint", root["words"])
+    shell("publisher", "enrol", "pub", "box.json", "--fingerprint", exported["fingerprint"])
+    shell("publisher", "add-model", "pub", "model.gguf", "--name", "clinical", "--version", "1.0.0")
+    shell("publisher", "export", "pub", "usb")
+    shell("model", "install", "usb", "clinical@1.0.0")
+    shell("model", "activate", "clinical@1.0.0")
+    url = shell("serve", "--port", "0", "--detach").out.strip()
+    assert url.startswith("http://127.0.0.1:")
+
+    answer = shell("ask", "Hello")
+    assert answer.out == "Good morning.\n"
+    assert answer.err == ""
+    asked = shell("ask", "Summarise", "--json", stdin="A long note.").json
+    assert asked["answer"] == "Good morning."
+    assert asked["finish"] == "stop"
+    assert asked["usage"]["completion_tokens"] == len(SAYS)
+
+    status = shell("status", "--json").json
+    assert (status["ready"], status["url"]) == (True, url)
+    assert [model["name"] for model in status["models"]] == ["clinical"]
+    shown = shell("model", "show", "clinical", "--json").json
+    assert {
+        "name", "version", "state", "role", "architecture", "parameters", "context", "quantisation", "size",
+        "publisher", "signed_at", "template_sha256",
+    } <= shown.keys()  # fmt: skip
+    assert (shown["state"], shown["publisher"]) == ("active (default)", "demo-publisher")
+
+    assert shell("serve", "--detach", code=11).err.startswith("lumen-box: A gateway serves this box already")
+    shell("lock")
+    assert shell("ask", "Hello", code=12).out == ""
+    shell("unlock")
+    shell("stop")
+    assert shell("ask", "Hello", code=30).err.startswith("lumen-box: No gateway runs for this box.")
+    assert shell("status", "--json").json["ready"] is False
+
+
+def test_a_chat_line_by_line(shell: Shell, tmp_path: Path) -> None:
+    write_tiny_model(tmp_path / "model.gguf", script=SAYS)
+    shell("publisher", "init", "pub", "--name", "P")
+    root = shell("publisher", "root", "pub", "--output", "root.json", "--json").json
+    shell("init")
+    exported = shell("enrolment", "export", "--output", "box.json", "--json").json
+    shell("trust", "pin", "root.json", "--fingerprint", root["fingerprint"])
+    shell("publisher", "enrol", "pub", "box.json", "--fingerprint", exported["fingerprint"])
+    shell("publisher", "add-model", "pub", "model.gguf", "--name", "m", "--version", "1")
+    shell("publisher", "export", "pub", "usb")
+    shell("model", "install", "usb")
+    shell("model", "activate", "m")
+    shell("serve", "--port", "0", "--detach")
+    said = shell("chat", stdin="Hello\nAnd again\n\n")
+    assert said.out.count("Good morning.") == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (["status"], 10, "There is no box in"),
+        (["ask", "Hello"], 10, "There is no box in"),
+        (["model", "install"], 2, "Missing argument"),
+        (["trust", "pin", "nowhere.json", "--fingerprint", "00"], 2, "nowhere.json cannot be read"),
+        (["publisher", "root", "nowhere", "--output", "x"], 10, ""),
+        (["no-such-command"], 2, "No such command"),
+        (["serve", "--host", "192.168.0.1"], 10, "There is no box"),
+    ],
+)
+def test_what_goes_wrong_before_there_is_a_box(shell: Shell, words: list[str], code: int, says: str) -> None:
+    result = shell(*words, code=code)
+    assert result.out == ""
+    assert says in result.err
+
+
+def test_mistakes_with_a_box(shell: Shell, tmp_path: Path) -> None:
+    shell("init")
+    assert "There is a box in" in shell("init", code=2).err
+    wrong = passphrase_file(tmp_path / "wrong", b"wrong")
+    assert shell("trust", "show", "--passphrase-file", wrong, code=12).out == ""
+    (tmp_path / "open").write_text("secret\n")
+    (tmp_path / "open").chmod(0o644)
+    assert "chmod 600" in shell("trust", "show", "--passphrase-file", "open", code=2).err
+    assert "no terminal to ask on" in shell("trust", "show", LUMEN_BOX_PASSPHRASE_FILE="", code=12).err
+    assert "without TLS it serves the loopback only" in shell("serve", "--host", "0.0.0.0", code=2).err
+    assert shell("model", "show", "nothing", code=14).out == ""
+    assert shell("model", "activate", "../../etc", code=2).out == ""
+    assert shell("model", "install", "nowhere", "x", code=14).out == ""
+    (tmp_path / "box").chmod(0o755)
+    assert "can be entered by other users" in shell("status", code=22).err
+
+
+def test_help_is_quick(tmp_path: Path) -> None:
+    """What help imports is what it costs: nothing heavy may be among it (the time itself is in benchmarks/)."""
+    import subprocess
+    import sys
+
+    script = (
+        "import sys; sys.argv = ['lumen-box', '--help']\n"
+        "from lumen_box.cli.main import app\n"
+        "try: app()\n"
+        "except SystemExit: pass\n"
+        "heavy = {'fastapi', 'pydantic', 'httpx', 'rich', 'cryptography', 'tuf', 'sqlite_utils', 'numpy', 'jinja2',"
+        " 'llama_cpp', 'uvicorn', 'textual', 'asyncio'}\n"
+        "print(sorted(heavy & set(sys.modules)), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert "Commands:" in done.stdout
+    assert done.stderr.strip() == "[]"
