@@ -73,6 +73,6 @@ def heal(disk: Disk, folder: Path, chosen: store.Copy, copies: Sequence[store.Co
 
 
 def _write_again(disk: Disk, folder: Path, chosen: store.Copy, name: str) -> None:
-    with store.displaced(disk, folder):
+    with store.displaced(disk, folder), store.cleared_on_failure(disk, folder):
         store.stage(disk, folder, chosen.data, (name,))
         store.switch(disk, folder, name)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..atomic import FULL, Disk, publish, sweep, write_file
-from ..errors import Damaged, NoBox, NoSpace
+from ..errors import Damaged, LumenError, NoBox, NoSpace
 from .keyring import MAX_FILE, Stored, peek
 
 COPIES = ("keyring.a", "keyring.b")
@@ -75,11 +75,17 @@ def _read(path: Path) -> bytes:
 
 
 def stage(disk: Disk, folder: Path, data: bytes, names: tuple[str, ...] = COPIES) -> None:
-    """Writes ``data`` beside the copies, durably. On failure nothing of it is left, if the disk lets go of it."""
+    """Writes ``data`` beside the copies, durably."""
+    for name in names:
+        write_file(disk, folder / (name + _NEXT), data)
+
+
+@contextlib.contextmanager
+def cleared_on_failure(disk: Disk, folder: Path) -> Iterator[None]:
+    """Leaves nothing that the block has staged if it fails, as far as the disk lets go of it."""
     try:
-        for name in names:
-            write_file(disk, folder / (name + _NEXT), data)
-    except (OSError, NoSpace):
+        yield
+    except (OSError, LumenError):
         with contextlib.suppress(OSError):
             clear(disk, folder)
         raise
@@ -124,10 +130,10 @@ def switch(disk: Disk, folder: Path, name: str) -> None:
 
 def _destroy(disk: Disk, fd: int) -> None:
     found = os.fstat(fd)
-    if found.st_nlink:  # still in use, or somebody keeps a link to it on purpose
+    if found.st_nlink or not stat.S_ISREG(found.st_mode):  # still in use, or somebody keeps a link to it on purpose
         return
     with _full_disk("Overwriting the old keyring failed", "The change itself is done; remains may lie in free space."):
-        disk.write(fd, bytes(found.st_size), 0)
+        disk.write(fd, bytes(min(found.st_size, MAX_FILE)), 0)
         disk.fsync(fd)
 
 

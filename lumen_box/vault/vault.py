@@ -218,15 +218,12 @@ class Vault:
         """Write new, prove it, switch, destroy old. The change is made once the first copy is switched."""
         self._attempted = new.keyring.header.sequence
         data = encode(new.keyring, new.kek)
+        first, second = store.COPIES
         with store.displaced(self._disk, self._folder):
-            store.stage(self._disk, self._folder, data)
-            try:
+            with store.cleared_on_failure(self._disk, self._folder):
+                store.stage(self._disk, self._folder, data)
                 self._prove(new, data, prove, unlocks)
-            except Damaged:
-                store.clear(self._disk, self._folder)
-                raise
-            first, second = store.COPIES
-            store.switch(self._disk, self._folder, first)
+                store.switch(self._disk, self._folder, first)
             self._state = new
             store.switch(self._disk, self._folder, second)
 

@@ -148,6 +148,15 @@ def test_runs_that_the_stream_does_not_have(first: int, size: int) -> None:
         reader.decrypt(first, memoryview(bytes(size)), memoryview(bytearray(2 * CHUNK)))
 
 
+@pytest.mark.parametrize("claimed", [100, CHUNK, 2 * CHUNK + 5, 3 * CHUNK + 99, 3 * CHUNK + 101, 5 * CHUNK])
+def test_chunks_that_are_whole_do_not_make_up_for_a_wrong_length(claimed: int) -> None:
+    stored = encrypt(PLAIN)
+    reader = RandomAccess(KEY, CONTEXT, stored[:HEADER], stream.stored_size(claimed))
+    last = memoryview(stored)[HEADER + 3 * STORED_CHUNK :]
+    with pytest.raises(Damaged, match="length"):
+        reader.decrypt(3, last, memoryview(bytearray(CHUNK)))
+
+
 def test_threads_may_share_a_reader() -> None:
     stored = encrypt(PLAIN)
     reader = RandomAccess(KEY, CONTEXT, stored[:HEADER], len(stored))

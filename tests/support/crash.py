@@ -16,6 +16,9 @@ cannot pass unnoticed:
 
 ``Crash`` is a BaseException: no handler of errors can swallow it, as none can swallow SIGKILL. Once it was raised the
 disk is dead and refuses every further operation, so that clean-up in a ``finally`` does nothing either.
+
+None of these disks waits for the platter: what an fsync would have kept is known from the log, and a kill loses
+nothing that the kernel has. ``QuickDisk`` is the same for a ``check`` that does much work of its own.
 """
 
 from __future__ import annotations
@@ -31,7 +34,7 @@ from typing import Protocol
 
 from lumen_box.atomic import Disk
 from lumen_box.errors import LumenError
-from tests.support.lossy import Loss, RecordingDisk
+from tests.support.lossy import Loss, QuickDisk, RecordingDisk
 
 __all__ = [
     "GROWING",
@@ -39,6 +42,7 @@ __all__ = [
     "CrashingDisk",
     "FailingDisk",
     "Loss",
+    "QuickDisk",
     "RecordingDisk",
     "fail_everywhere",
     "lose_everywhere",
@@ -53,7 +57,7 @@ class Crash(BaseException):
     """The process is gone."""
 
 
-class _WatchedDisk(Disk):
+class _WatchedDisk(QuickDisk):
     """Calls :meth:`reached` with the operation's name before each operation; ``count`` is how many there were."""
 
     def __init__(self) -> None:

@@ -67,7 +67,6 @@ DAMAGE: dict[str, Touch] = {
     "flip in the checksum": flip(-1),
     "another kind of file": lambda data: rechecked(b"#!/bin/sh\n" + bytes(100)),
     "no end of the header": lambda data: rechecked(data[:18] + b"1\n" + b"x" * 400_000),
-    "far too large": lambda data: bytes(MAX_FILE + 1),
 }
 TAMPERED: dict[str, Touch] = {
     "flip in the body, checksum right": lambda data: rechecked(flip(-100)(data)),
@@ -131,6 +130,15 @@ def test_two_copies_tampered_with_do_not_open(folder: Path, touch: Touch) -> Non
         path.write_bytes(touch(path.read_bytes()))
     with pytest.raises((Damaged, WrongKey)):
         Vault.open(folder, WORD)
+
+
+def test_a_file_beyond_the_cap_is_not_read(folder: Path) -> None:
+    with (folder / "keyring.a").open("r+b") as file:
+        file.truncate(2**40)
+    assert "not a file of a proper size" in Vault.open(folder, WORD).repairs[0]
+    with (folder / "keyring.a").open("r+b") as file:
+        file.truncate(MAX_FILE)
+    assert "checksum" in Vault.open(folder, WORD).repairs[0]
 
 
 @pytest.mark.parametrize("missing", ["keyring.a", "keyring.b"])

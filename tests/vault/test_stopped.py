@@ -12,7 +12,7 @@ from lumen_box.atomic import Disk
 from lumen_box.errors import NoBox, NoSpace
 from lumen_box.vault.slots import KeyFile, Unlock
 from lumen_box.vault.vault import Vault
-from tests.support.crash import GROWING, fail_everywhere, lose_everywhere, stop_everywhere
+from tests.support.crash import GROWING, QuickDisk, fail_everywhere, lose_everywhere, stop_everywhere
 from tests.vault.opening import ALL, CHEAP, CLOCK, CODE, SECRETS, WORD, contents
 
 NEW = KeyFile(b"n" * 40)
@@ -69,13 +69,13 @@ class Seen:
         self.after, self.back, self.on = after, 0, 0
 
     def check(self, folder: Path) -> None:
-        vault = Vault.open(folder, WORD)
+        vault = opened(folder, QuickDisk())
         found = facts(vault)
         assert found in (BEFORE, self.after)
         self.back += found == BEFORE
         self.on += found == self.after
         assert facts(Vault.open(folder, CODE)) == found
-        again = Vault.open(folder, WORD)
+        again = opened(folder, QuickDisk())
         assert again.repairs == () and facts(again) == found
         assert sorted(path.name for path in folder.iterdir()) == ["keyring.a", "keyring.b"]
         assert (folder / "keyring.a").read_bytes() == (folder / "keyring.b").read_bytes()
@@ -127,9 +127,9 @@ def test_killed_while_it_is_created(tmp_path: Path) -> None:
 
     def check(folder: Path) -> None:
         try:
-            vault = Vault.open(folder / "vault", WORD)
+            vault = opened(folder / "vault", QuickDisk())
         except NoBox:
-            vault = Vault.create(folder / "vault", ALL, cost=CHEAP)
+            vault = Vault.create(folder / "vault", ALL, disk=QuickDisk(), cost=CHEAP)
         assert vault.sequence == 1 and len(vault.slots) == 3
         assert Vault.open(folder / "vault", CODE).repairs == ()
         assert sorted(path.name for path in (folder / "vault").iterdir()) == ["keyring.a", "keyring.b"]
@@ -164,7 +164,7 @@ def test_a_disk_that_fails_at_every_operation(
     held: list[Vault] = []
 
     def run(folder: Path, disk: Disk) -> None:
-        held[:] = [opened(folder, Disk())]
+        held[:] = [opened(folder, QuickDisk())]
         held[0]._disk = disk
         act(held[0])
 
@@ -176,7 +176,9 @@ def test_a_disk_that_fails_at_every_operation(
         assert found in (BEFORE, after)
         if isinstance(error, NoSpace):
             assert ("change itself is done" in error.kept) == (found == after)
-        vault._disk = Disk()
+        if found == BEFORE:
+            assert sorted(path.name for path in folder.iterdir()) == ["keyring.a", "keyring.b"]
+        vault._disk = QuickDisk()
         with vault.change() as wanted:  # the vault goes on once the disk works again
             wanted.put("audit", "later", b"!")
         expected = {**contents(vault), ("audit", "later"): b"!"}

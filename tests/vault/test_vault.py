@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import stat
 import threading
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from lumen_box.errors import NoBox, NotFound, Sealed, Stale, UsageError, WrongKey
+from lumen_box.errors import Damaged, NoBox, NotFound, Sealed, Stale, UsageError, WrongKey
+from lumen_box.sealed import envelope
 from lumen_box.sealed.passphrase import Cost
+from lumen_box.vault import rotation
+from lumen_box.vault.keyring import Entry
 from lumen_box.vault.recovery import new_recovery_code
 from lumen_box.vault.slots import KeyFile, Passphrase, Recovery, Unlock
 from lumen_box.vault.vault import Vault
 from tests.support import vectors
+from tests.support.crash import QuickDisk
 from tests.vault.opening import ALL, CHEAP, CLOCK, CODE, FILE, SECRETS, WORD, contents
 
 
@@ -25,7 +31,7 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def vault(copied: Path, folder: Path) -> Vault:
     assert copied == folder
-    return Vault.open(folder, WORD, clock=CLOCK)
+    return Vault.open(folder, WORD, disk=QuickDisk(), clock=CLOCK)
 
 
 @pytest.mark.parametrize("unlock", [WORD, FILE, CODE])
@@ -187,9 +193,45 @@ def test_rotation_changes_the_kek_and_nothing_else(vault: Vault, folder: Path) -
     assert before != after and not any(piece in after for piece in wrapped)
 
 
+class FlippingDisk(QuickDisk):
+    """Flips one bit of every file that it writes."""
+
+    def write(self, fd: int, data: bytes | memoryview, offset: int) -> None:
+        flipped = bytearray(data)
+        flipped[len(flipped) // 2] ^= 1
+        super().write(fd, bytes(flipped), offset)
+
+
+@pytest.mark.parametrize("act", [Vault.rotate_kek, lambda vault: vault.add_slot("x", FILE, cost=CHEAP)])
+def test_what_the_disk_did_not_keep_is_never_switched_to(
+    folder: Path, copied: Path, act: Callable[[Vault], None]
+) -> None:
+    before = (folder / "keyring.a").read_bytes()
+    vault = Vault.open(folder, WORD, disk=FlippingDisk())
+    with pytest.raises(Damaged, match="did not keep"):
+        act(vault)
+    assert [path.read_bytes() for path in sorted(folder.iterdir())] == [before, before]
+    assert contents(vault) == SECRETS
+
+
+def test_a_rotation_that_loses_a_secret_is_never_switched_to(
+    vault: Vault, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def careless(entry: Entry, secret: bytes, kek: bytes, generation: int) -> Entry:
+        secret = b"something else" if entry.purpose == "floors" else secret
+        return replace(entry, wrapped=envelope.wrap(kek, secret, entry.label(generation)))
+
+    monkeypatch.setattr(rotation, "_rewrapped", careless)
+    before = (folder / "keyring.a").read_bytes()
+    with pytest.raises(Damaged, match="does not open everything"):
+        vault.rotate_kek()
+    assert [path.read_bytes() for path in sorted(folder.iterdir())] == [before, before]
+    assert contents(vault) == contents(Vault.open(folder, WORD)) == SECRETS
+
+
 def test_rotation_that_does_not_open_with_the_given_key_is_not_made(vault: Vault, folder: Path) -> None:
     before = (folder / "keyring.a").read_bytes()
-    with pytest.raises(Exception, match="does not open everything"):
+    with pytest.raises(Damaged, match="does not open everything"):
         vault.rotate_kek(Passphrase(b"wrong"))
     assert [path.read_bytes() for path in sorted(folder.iterdir())] == [before, before]
     assert contents(vault) == SECRETS and vault.generation == 1
