@@ -141,3 +141,12 @@ def test_an_override_is_no_override_of_anything_else(old_and_new: tuple[Publishe
     box.known = {}
     with pytest.raises(Stale, match="is version 1, and version 2 was accepted"):
         box.read(old, allow_expired=True)
+
+
+@pytest.mark.parametrize("year", [2001, 2090])
+def test_the_clock_of_this_machine_is_never_asked(year: int) -> None:
+    publisher = Publisher(moment=NOW.replace(year=year))
+    medium = publisher.export("clinical/1.0.0")
+    assert Box(publisher.first_root, now=publisher.moment).read(medium).expired == ()
+    with pytest.raises(Expired):
+        Box(publisher.first_root, now=publisher.moment + LIFETIME["timestamp"]).read(medium)
