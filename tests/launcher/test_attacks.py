@@ -16,7 +16,6 @@ from tests.support.probing import Ask
 
 SECRET = b"the secret in our memory"
 CLONE_NEWUSER, CLONE_NEWNS, CLONE_NEWNET = 0x10000000, 0x00020000, 0x40000000
-CLONE_VM_AND_VFORK_WITH_SIGCHLD = 0x00004100 | 17
 SESSION_KEYRING = -3
 
 
