@@ -32,7 +32,7 @@ def template(tmp_path_factory: pytest.TempPathFactory, gguf: Path, box: Box) -> 
     folder = tmp_path_factory.mktemp("publishers") / "pub"
     with Workspace.create(folder, "Demo publisher", PASSPHRASE, cost=CHEAP) as workspace:
         enrol(workspace, box.enrolment(), box.fingerprint)
-        add_model(workspace, gguf, NewModel("clinical", "1.0.0", segment_chunks=1, part_segments=2), silent)
+        add_model(workspace, gguf, NewModel("clinical", "1.0.0", segment_chunks=1, part_segments=1), silent)
     return folder
 
 
