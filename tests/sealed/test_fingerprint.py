@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lumen_box.errors import UsageError
@@ -47,6 +47,7 @@ def test_no_word_can_be_mistaken_for_another() -> None:
         assert min(distance(one, other) for one, other in itertools.combinations(words, 2)) >= 2
 
 
+@settings(deadline=None)
 @given(st.binary(min_size=32, max_size=32))
 def test_every_fingerprint_comes_back_from_its_words_and_its_hex(raw: bytes) -> None:
     fingerprint = Fingerprint(raw)

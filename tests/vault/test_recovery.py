@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lumen_box.errors import WrongKey
@@ -27,6 +27,7 @@ def test_a_new_code_is_new_and_printable() -> None:
     assert code != new_recovery_code() and len(read_code(code)) == 25
 
 
+@settings(deadline=None)
 @given(st.binary(min_size=25, max_size=25))
 def test_every_code_reads_as_it_was_written(secret: bytes) -> None:
     code = write_code(secret)
