@@ -21,6 +21,9 @@ MAX_DEPTH = 32
 
 T = TypeVar("T")
 
+# A string, closed or not, or a bracket. Possessive, so that an unclosed string costs no second look at its bytes.
+_TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)|[\[{]|[\]}]', re.DOTALL)
+
 
 def dumps(value: object) -> bytes:
     """Compact ASCII with sorted keys; the stored bytes are what is hashed, so this is a habit, not a canon."""
@@ -37,7 +40,7 @@ def loads(data: bytes, *, what: str, max_bytes: int) -> Any:
         raise Damaged(f"{what} is nested deeper than {MAX_DEPTH} levels.")
     try:
         return json.loads(
-            data,
+            data.decode("ascii"),  # or Python would guess an encoding, and find UTF-16
             object_pairs_hook=_unique,
             parse_int=_integer,
             parse_float=_refuse,
@@ -50,7 +53,7 @@ def loads(data: bytes, *, what: str, max_bytes: int) -> Any:
 def _deepest(data: bytes) -> int:
     """Brackets outside strings, counted before anything recurses over them."""
     depth = deepest = 0
-    for token in re.finditer(rb'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]', data, re.DOTALL):
+    for token in _TOKEN.finditer(data):
         first = token.group()[0]
         if first in b"[{":
             depth += 1

@@ -30,6 +30,9 @@ from lumen_box.strictjson import Fields
         pytest.param(b"\xef\xbb\xbf[]", id="a byte-order mark"),
         pytest.param(b"[] []", id="two values"),
         pytest.param(b"[]\x00", id="a NUL behind it"),
+        pytest.param('{"a":[1]}'.encode("utf-16-le"), id="UTF-16"),
+        pytest.param('{"a":[1]}'.encode("utf-32-be"), id="UTF-32"),
+        pytest.param(b'"\\', id="an open escape"),
         pytest.param(b"", id="nothing"),
         pytest.param(b"['a']", id="single quotes"),
     ],
@@ -37,6 +40,12 @@ from lumen_box.strictjson import Fields
 def test_what_is_not_strict_is_damaged(data: bytes) -> None:
     with pytest.raises(Damaged, match=r"^The thing "):
         strictjson.loads(data, what="The thing", max_bytes=1_000_000)
+
+
+def test_an_open_string_of_escapes_takes_no_time() -> None:
+    """A million escapes: anything but linear time would take hours."""
+    with pytest.raises(Damaged):
+        strictjson.loads(b'"' + b'\\"' * 1_000_000, what="The thing", max_bytes=10_000_000)
 
 
 def test_the_cap_comes_before_parsing() -> None:
