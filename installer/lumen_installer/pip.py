@@ -54,6 +54,8 @@ def run(
             if match := TURNED_TO.match(line):
                 count += 1
                 report(count, match[1].replace("==", " "))
+            elif line.startswith("Installing collected packages"):
+                report(count, "writing them all to the disk")
     if process.returncode != 0:
         raise LumenError(
             "pip failed:\n  " + "\n  ".join(last) + "\n",
