@@ -130,7 +130,9 @@ class EngineRoom:
             owned_by=publisher.alias,
             context=facts.context,
         )
-        renderer = Renderer(manifest.template or facts.chat_template, bos=facts.bos, eos=facts.eos, clock=self._box.clock)
+        renderer = Renderer(
+            manifest.template or facts.chat_template, bos=facts.bos, eos=facts.eos, clock=self._box.clock
+        )
         return Running(installed, card, engine, renderer)
 
     def weights(self, manifest: Manifest) -> Weights:

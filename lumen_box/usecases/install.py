@@ -4,8 +4,8 @@ The order is the safety argument. Everything that can refuse without copying com
 before 40 GB are copied; the model exists when its manifest is renamed into place; floors rise last, so that a failed
 install never locks out the medium that would have worked.
 
-    intent → metadata → floors → revocations → key → space → segments → sandboxed check
-           → key wrapped → object published → manifest published → catalogue → floors → outcome
+    intent → metadata → floors → revocations → key → space → segments → sandboxed check → key wrapped
+           → object published → manifest published → catalogue → staging cleared → floors → outcome
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from . import media
 from .appliance import Appliance
 from .media import Offer
 from .purposes import CONTENT, RECIPIENT
-from .staging import Staging
+from .staging import Claim, Staging, discard
 
 
 @dataclass(frozen=True)
@@ -65,9 +65,10 @@ def install(
         learned |= {"manifest": hashlib.sha256(data).hexdigest(), "object": manifest.model.id}
         media.refuse_unfit(offer, manifest, box.identity.box_id)
         job = _Job(appliance, medium, offer, manifest, data, actor, report)
-        fresh = job.bring_in()
+        fresh = job.bring_in() or not appliance.store.has((offer.publisher.id, manifest.name, manifest.version))
         installed = appliance.store.publish_manifest(offer.publisher.id, manifest, data)
         box.catalogue.add(installed)
+        discard(box.home, box.disk, manifest.model.id)
         floors = media.raised_floors(offer.source, manifest)
         publishers.keep(offer.publisher, offer.source.accepted, floors, actor)
         return InstallResult(installed, offer.publisher.alias, fresh)
@@ -116,8 +117,7 @@ class _Job:
             self.report(Step("Checking what is here already"))
             if store.whole(self.stored, self.report):
                 return False
-        folder = self.appliance.box.home.staging / self.stored.id
-        staging = Staging(folder, self.stored, hashlib.sha256(self.data).hexdigest(), self.appliance.box.disk)
+        staging = Staging(self.appliance.box.home, self.stored, self._claim(), self.appliance.box.disk)
         with contextlib.closing(staging):
             key = self._copy(staging)
             self.report(Step("Checking the model in a sandbox"))
@@ -125,8 +125,11 @@ class _Job:
             with self.appliance.box.keyring_change(self.actor) as change:
                 change.put(CONTENT, self.stored.id, key)
             store.publish_object(staging.data, self.stored)
-        staging.discard()
         return True
+
+    def _claim(self) -> Claim:
+        digest = hashlib.sha256(self.data).hexdigest()
+        return Claim(self.offer.publisher.id, self.manifest.name, self.manifest.version, digest)
 
     def read_through(self) -> None:
         """Every segment and the content key, without keeping anything."""

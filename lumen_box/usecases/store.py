@@ -3,19 +3,19 @@
     objects/<object id>                                    the stored stream
     models/<publisher id>/<name>/<version>/manifest.json   as signed
 
-A model is installed when its manifest is in place; that is the last step, a rename. So whatever else is found
-(an object without a manifest, a key without an object) was left by an interrupted install or removal, and is either
-used by the next run or swept away.
+A model is installed when its manifest is in place; that is the last step of an install, a rename, and what the manifest
+names is durable before it. Removing goes the other way round: the manifest goes last, so that a removal which was
+interrupted can be seen and done again. What has no manifest yet is named in ``staging``.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from pathlib import Path
 
-from ..atomic import Disk, make_dir, publish, remove, write_file
+from ..atomic import Disk, make_dir, publish, remove, translated, write_file
 from ..bundle.limits import MAX_MANIFEST
 from ..bundle.manifest import Manifest, StoredObject
 from ..catalogue import Installed
@@ -39,30 +39,46 @@ class Store:
 
     def manifest(self, installed: Installed) -> Manifest:
         """``Damaged`` if the manifest of an installed model is not there or not sound."""
-        path = self._folder(installed.publisher, installed.name, installed.version) / _NAME
+        path = self._folder(*installed.key) / _NAME
         return Manifest.parse(_read(path), path=f"models/{installed.name}/{installed.version}.json")
 
     def manifest_bytes(self, installed: Installed) -> bytes:
-        return _read(self._folder(installed.publisher, installed.name, installed.version) / _NAME)
+        return _read(self._folder(*installed.key) / _NAME)
+
+    def has(self, key: tuple[str, str, str]) -> bool:
+        """Whether a manifest is in place, readable or not, for this publisher, name and version."""
+        return (self._folder(*key) / _NAME).exists()
 
     def publish_object(self, staged: Path, stored: StoredObject) -> None:
         """Moves verified ciphertext to its place; what lies there already has the same id and was found unsound."""
-        make_dir(self._disk, self._home.objects)
-        publish(self._disk, staged, self.object_path(stored.id))
+        with translated("Moving the model to its place failed"):
+            make_dir(self._disk, self._home.objects)
+            publish(self._disk, staged, self.object_path(stored.id))
 
     def publish_manifest(self, publisher: str, manifest: Manifest, data: bytes) -> Installed:
-        """Makes the model installed. The bytes stored are those that were signed."""
+        """Makes the model installed. The bytes stored are those that were signed.
+
+        What is found in place already may have been put there by a process that was killed before it was durable.
+        """
         folder = self._folder(publisher, manifest.name, manifest.version)
-        make_dir(self._disk, folder)
-        write_file(self._disk, folder / _NAME, data)
+        with translated("Installing the model failed"):
+            self._disk.fsync_dir(self._home.objects)
+            make_dir(self._disk, folder)
+            write_file(self._disk, folder / _NAME, data)
+            for parent in (folder.parent, folder.parent.parent, self._home.models):
+                self._disk.fsync_dir(parent)
         return self._installed(publisher, manifest)
 
-    def remove_model(self, installed: Installed) -> None:
-        """The manifest goes first, then the object, if no other version uses it."""
-        folder = self._folder(installed.publisher, installed.name, installed.version)
-        remove(self._disk, folder)
-        if installed.object not in {other.object for other in self.found()}:
-            remove(self._disk, self.object_path(installed.object))
+    def remove_object(self, object_id: str) -> None:
+        """Removes ciphertext, if it is there; that it is gone is durable even if another process removed it."""
+        with translated("Removing the model failed"):
+            remove(self._disk, self.object_path(object_id))
+            self._disk.fsync_dir(self._home.objects)
+
+    def remove_manifest(self, installed: Installed) -> None:
+        """The model is no longer installed."""
+        with translated("Removing the model failed"):
+            remove(self._disk, self._folder(*installed.key))
 
     def found(self) -> Iterator[Installed]:
         """Every model whose manifest is in place. One that cannot be read is left out, and ``verify`` names it."""
@@ -74,12 +90,11 @@ class Store:
                 continue
             yield self._installed(publisher, manifest)
 
-    def sweep(self, keep: set[str]) -> None:
-        """Removes objects that no installed model uses; ``keep`` names those an install is about to use."""
-        used = {entry.object for entry in self.found()} | keep
-        for path in self._home.objects.iterdir() if self._home.objects.is_dir() else ():
-            if path.name not in used:
-                remove(self._disk, path)
+    def unnamed(self, staged: Container[str]) -> list[Path]:
+        """Objects that no readable manifest names, nor the staging area: someone has touched what lies here."""
+        used = {entry.object for entry in self.found()}
+        there = self._home.objects.iterdir() if self._home.objects.is_dir() else ()
+        return sorted(path for path in there if path.name not in used and path.name not in staged)
 
     def whole(self, stored: StoredObject, report: Report) -> bool:
         """Whether the object's ciphertext has every hash that its manifest signs."""

@@ -1,0 +1,200 @@
+"""A model answers only after it has answered once; whatever fails before leaves what was active active."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from lumen_box import errors
+from lumen_box.audit import Event
+from lumen_box.bundle.medium import Medium
+from lumen_box.catalogue import ModelName
+from lumen_box.engine import protocol
+from lumen_box.engine.sampling import GREEDY
+from lumen_box.progress import silent
+from lumen_box.publisher.revoke import revoke
+from lumen_box.usecases import activate, media
+from lumen_box.usecases.appliance import Appliance
+from tests.support.scene import ACTOR, NOW, SAYS, Scene
+
+LATER = NOW + timedelta(days=1)
+ANSWER = "".join(SAYS)
+
+
+@pytest.fixture
+def two(scene: Scene) -> Scene:
+    """A box with ``clinical@1.0.0`` and ``clinical@1.1.0`` installed, and none active."""
+    scene.install()
+    scene.add("1.1.0", now=LATER)
+    scene.export(now=LATER)
+    scene.install(wanted="clinical@1.1.0")
+    return scene
+
+
+async def answer(appliance: Appliance, name: str | None = None) -> str:
+    running = await appliance.models.get(name)
+    prompt = await running.render([{"role": "user", "content": "Hello"}])
+    news = [one async for one in running.submit(protocol.Generate(prompt, GREEDY, max_tokens=32))]
+    return "".join(one.text for one in news if isinstance(one, protocol.Tokens))
+
+
+async def start(appliance: Appliance, name: str, default: bool = False) -> str:
+    return (await activate.activate(appliance, ModelName.parse(name), ACTOR, silent, default=default)).version
+
+
+def test_the_newly_active_version_answers(two: Scene) -> None:
+    async def run(appliance: Appliance) -> None:
+        with pytest.raises(errors.NoModel) as refused:
+            await answer(appliance)
+        assert refused.value.exit_code == 31
+        assert await start(appliance, "clinical@1.0.0") == "1.0.0"
+        assert await answer(appliance) == ANSWER
+        assert await answer(appliance, "demo-publisher/clinical") == ANSWER
+        assert await start(appliance, "clinical@1.1.0") == "1.1.0"
+        assert await answer(appliance, "clinical") == ANSWER
+        assert [card.id for card in appliance.models.listing()] == ["demo-publisher/clinical"]
+        with pytest.raises(errors.NotFound):
+            await answer(appliance, "gpt-4")
+        await appliance.models.close()
+
+    with two.appliance() as appliance:
+        asyncio.run(run(appliance))
+        events = [entry.event for entry in appliance.box.audit.entries() if entry.phase == "outcome"]
+        assert events.count(Event.MODEL_ACTIVATED) == 2
+
+
+def test_rolling_back_and_forth(two: Scene) -> None:
+    async def run(appliance: Appliance) -> None:
+        await start(appliance, "clinical@1.0.0")
+        with pytest.raises(errors.NotFound, match="no version of clinical to go back to"):
+            await activate.roll_back(appliance, ModelName("clinical"), ACTOR, silent)
+        await start(appliance, "clinical@1.1.0")
+        for expected in ("1.0.0", "1.1.0"):
+            back = await activate.roll_back(appliance, ModelName("clinical"), ACTOR, silent)
+            assert back.version == expected
+            assert await answer(appliance) == ANSWER
+        await appliance.models.close()
+
+    with two.appliance() as appliance:
+        asyncio.run(run(appliance))
+
+
+def spoil(scene: Scene, version: str) -> None:
+    """Flips a byte in the middle of a version's stored weights."""
+    with scene.appliance() as appliance:
+        identity = appliance.box.catalogue.one(ModelName("clinical", version=version), {}).object
+    path = scene.home.objects / identity
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def test_a_version_that_cannot_be_loaded_leaves_the_old_one_answering(two: Scene) -> None:
+    spoil(two, "1.1.0")
+
+    async def run(appliance: Appliance) -> None:
+        await start(appliance, "clinical@1.0.0")
+        with pytest.raises(errors.Damaged):
+            await start(appliance, "clinical@1.1.0")
+        assert await answer(appliance) == ANSWER
+        await appliance.models.close()
+
+    with two.appliance() as appliance:
+        asyncio.run(run(appliance))
+        active = appliance.box.catalogue.active()
+        assert [(one.version, one.previous) for one in active] == [("1.0.0", None)]
+
+
+def test_where_two_do_not_fit_the_old_one_comes_back(two: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    spoil(two, "1.1.0")
+    notes: list[str] = []
+
+    async def run(appliance: Appliance) -> None:
+        await start(appliance, "clinical@1.0.0")
+        first = appliance.models.listing()
+        monkeypatch.setattr(activate, "_available_memory", lambda: 0)
+        with pytest.raises(errors.Damaged):
+            await activate.activate(
+                appliance, ModelName.parse("clinical@1.1.0"), ACTOR, lambda event: notes.append(str(event))
+            )
+        assert appliance.models.listing() == first
+        assert await answer(appliance) == ANSWER
+        await appliance.models.close()
+
+    with two.appliance() as appliance:
+        asyncio.run(run(appliance))
+    assert any("do not fit into memory" in note for note in notes)
+
+
+def test_a_damaged_active_model_does_not_stop_the_others(two: Scene) -> None:
+    two.add("1.0.0", name="letters", now=LATER + timedelta(days=1))
+    two.export(now=LATER + timedelta(days=1))
+    two.install(wanted="letters@1.0.0")
+
+    async def prepare(appliance: Appliance) -> None:
+        await start(appliance, "clinical@1.1.0")
+        await start(appliance, "letters@1.0.0")
+        await appliance.models.close()
+
+    with two.appliance() as appliance:
+        asyncio.run(prepare(appliance))
+    spoil(two, "1.1.0")
+
+    async def run(appliance: Appliance) -> None:
+        await appliance.models.open()
+        assert await answer(appliance, "letters") == ANSWER
+        with pytest.raises(errors.NoModel, match=r"clinical@1\.1\.0 is active but not loaded"):
+            await answer(appliance, "clinical")
+        assert appliance.state() == "ready"
+        await appliance.models.close()
+
+    with two.appliance() as appliance:
+        asyncio.run(run(appliance))
+
+
+def test_removing(two: Scene) -> None:
+    async def run(appliance: Appliance) -> None:
+        await start(appliance, "clinical@1.1.0")
+        with pytest.raises(errors.UsageError, match="is active"):
+            await activate.remove(appliance, ModelName.parse("clinical@1.1.0"), ACTOR)
+        await activate.remove(appliance, ModelName.parse("clinical@1.0.0"), ACTOR)
+        assert await answer(appliance) == ANSWER
+        await activate.remove(appliance, ModelName.parse("clinical@1.1.0"), ACTOR)
+        with pytest.raises(errors.NoModel):
+            await answer(appliance)
+
+    with two.appliance() as appliance:
+        asyncio.run(run(appliance))
+        assert appliance.box.vault.ids("content") == []
+        assert appliance.box.catalogue.installed() == []
+    assert list(two.home.objects.iterdir()) == []
+    assert list(two.home.models.rglob("manifest.json")) == []
+    assert two.install(wanted="clinical@1.1.0").fresh, "what was removed can come back from its medium"
+
+
+@pytest.mark.parametrize("stop", [False, True])
+def test_what_is_revoked_with_stop_stops_at_once(scene: Scene, stop: bool, tmp_path: Path) -> None:
+    scene.install()
+
+    async def run(appliance: Appliance) -> None:
+        await start(appliance, "clinical")
+        with scene.publisher(LATER) as workspace:
+            revoke(workspace, model="clinical@1.0.0", stop=stop)
+        scene.export(tmp_path / "news", now=LATER)
+        with Medium.open(tmp_path / "news") as medium:
+            media.take_over(appliance, medium, ACTOR)
+        stopped = await appliance.models.enforce_revocations()
+        if stop:
+            assert stopped == ["demo-publisher/clinical"]
+            with pytest.raises(errors.NoModel, match="revoked"):
+                await answer(appliance)
+        else:
+            assert stopped == []
+            assert await answer(appliance) == ANSWER
+        await appliance.models.close()
+
+    with scene.appliance() as appliance:
+        asyncio.run(run(appliance))
