@@ -106,8 +106,10 @@ def write_file(disk: Disk, path: Path, data: bytes, mode: int = PRIVATE_FILE) ->
 
 
 def make_dir(disk: Disk, path: Path) -> None:
-    """``path`` and its missing parents, private and durable; an existing folder is left alone."""
+    """``path`` and its missing parents, private and durable; an existing folder is left as it is."""
     if path.is_dir():
+        with contextlib.suppress(PermissionError):  # who made it may have been stopped before its name was durable
+            disk.fsync_dir(path.parent)
         return
     make_dir(disk, path.parent)
     with translated(f"Making the folder {path.name} failed"):
