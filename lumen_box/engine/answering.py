@@ -27,6 +27,7 @@ from .protocol import (
 )
 from .scheduler import Running
 from .text import AnswerText
+from .tokenizing import tokenize
 
 UNLIKELY = -9999.0  # a logarithm that JSON can hold, for a probability of nothing
 
@@ -39,7 +40,7 @@ def prompt_tokens(model: Model, request: Generate, context: int) -> list[int]:
         UsageError: an impossible token or limit.
     """
     if isinstance(request.prompt, str):
-        ids = model.tokenize(request.prompt, add_special=True, parse_special=request.parse_special)
+        ids = tokenize(model, request.prompt, add_special=True, parse_special=request.parse_special)
     else:
         ids = list(request.prompt)
     if any(not 0 <= token < model.size for token in ids):

@@ -26,6 +26,7 @@ from .protocol import (
     Loading,
     ModelFacts,
     Ready,
+    Refused,
     Step,
     TokenIds,
     ToWorker,
@@ -190,6 +191,9 @@ class Worker:
                 _settle(self._loaded, by_code().get(code, LumenError)(what, then=then))
             case TokenIds(number, ids):
                 _settle(self._tokenized.pop(number, self._loop.create_future()), ids)
+            case Refused(number, code, what, then):
+                refusal = by_code().get(code, LumenError)(what, then=then)
+                _settle(self._tokenized.pop(number, self._loop.create_future()), refusal)
 
     async def _watch(self) -> None:
         """A frozen worker is lost as surely as a dead one, only later."""

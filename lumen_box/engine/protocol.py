@@ -242,9 +242,11 @@ class Beat:
 
 @dataclass(frozen=True)
 class TokenIds:
+    """The answer to ``Tokenize``; the other one is ``Refused``."""
+
     id: int
     ids: tuple[int, ...]
 
 
 ToWorker = Load | Generate | Cancel | Tokenize | Stop
-FromWorker = Ready | Loading | Loaded | LoadFailed | Step | Beat | TokenIds
+FromWorker = Ready | Loading | Loaded | LoadFailed | Step | Beat | TokenIds | Refused

@@ -1,0 +1,135 @@
+"""Where requests come in: reads them, and prepares each until it can be scheduled.
+
+Two threads. One reads messages, so that a cancellation is never behind a long text; the other turns prompts into
+tokens. A request cancelled before it was prepared never reaches the decode thread.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import threading
+import time
+import traceback
+from collections.abc import Iterator
+
+from ..errors import LumenError
+from .answering import Answering, check_limits, prompt_tokens
+from .framing import ProtocolError
+from .loading import LoadedModel
+from .protocol import Cancel, Finished, Generate, Refused, Stop, Timings, TokenIds, Tokenize, ToWorker, Usage
+from .tokenizing import tokenize
+from .wire import Inbox, Outbox
+
+Work = Answering | Cancel
+
+
+@contextlib.contextmanager
+def _or_exit() -> Iterator[None]:
+    """A thread that fails takes the process with it: without it the others would only seem to work."""
+    try:
+        yield
+    except BaseException:
+        traceback.print_exc()
+        os._exit(1)
+
+
+class Desk:
+    """All requests from their arrival until they are in ``work`` or have been answered."""
+
+    def __init__(
+        self,
+        loaded: LoadedModel,
+        markers: tuple[str, str] | None,
+        work: queue.SimpleQueue[Work],
+        outbox: Outbox,
+    ) -> None:
+        self._loaded, self._markers, self._work, self._outbox = loaded, markers, work, outbox
+        self._began = 0.0  # when the present request came to be prepared; 0 between requests
+        self._unprepared: queue.SimpleQueue[Generate | Tokenize] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._preparing: set[int] = set()
+        self._cancelled: set[int] = set()
+
+    def read(self, inbox: Inbox) -> None:
+        """Reads until the gateway is gone or talks nonsense; then nothing here is worth keeping."""
+        with _or_exit():
+            for message, _, fd in inbox:
+                if fd is not None:
+                    os.close(fd)
+                self._sort(message)
+            os._exit(0)
+
+    def _sort(self, message: ToWorker) -> None:
+        match message:
+            case Generate() | Tokenize():
+                with self._lock:
+                    self._preparing.add(message.id)
+                self._unprepared.put(message)
+            case Cancel(number):
+                with self._lock:
+                    early = number in self._preparing
+                    if early:
+                        self._cancelled.add(number)
+                if not early:
+                    self._work.put(message)
+            case _:
+                if not isinstance(message, Stop):
+                    raise ProtocolError("a model is loaded already")
+                os._exit(0)
+
+    def prepare(self) -> None:
+        """Prepares requests, one after the other, for ever."""
+        with _or_exit():
+            while True:
+                message = self._unprepared.get()
+                self._began = time.monotonic()
+                if isinstance(message, Tokenize):
+                    self._outbox.put(self._tokenized(message))
+                else:
+                    self._hand_on(self._prepared(message), message)
+                self._began = 0.0
+
+    @property
+    def busy(self) -> float:
+        """Seconds that the present request has taken so far. Any thread may ask."""
+        began = self._began
+        return time.monotonic() - began if began else 0.0
+
+    def _hand_on(self, prepared: Answering | Refused, request: Generate) -> None:
+        with self._lock:
+            self._preparing.discard(request.id)
+            cancelled = request.id in self._cancelled
+            self._cancelled.discard(request.id)
+            if isinstance(prepared, Answering) and not cancelled:
+                self._work.put(prepared)
+                return
+        if isinstance(prepared, Answering):
+            prepared.close()
+            self._outbox.tell([Finished(request.id, "cancelled", Usage(0, 0), Timings(0.0, 0.0, 0.0))])
+        else:
+            self._outbox.tell([prepared])
+
+    def _prepared(self, request: Generate) -> Answering | Refused:
+        model, context = self._loaded.model, self._loaded.facts.context
+        try:
+            check_limits(request)
+            ids = prompt_tokens(model, request, context)
+        except LumenError as error:
+            return Refused(request.id, error.code, error.what, error.then)
+        return Answering(request, ids, model, context, self._markers)
+
+    def _tokenized(self, request: Tokenize) -> TokenIds | Refused:
+        with self._lock:
+            self._preparing.discard(request.id)
+        try:
+            ids = tokenize(
+                self._loaded.model,
+                request.text,
+                add_special=request.add_special,
+                parse_special=request.parse_special,
+            )
+            return TokenIds(request.id, tuple(ids))
+        except LumenError as error:
+            return Refused(request.id, error.code, error.what, error.then)

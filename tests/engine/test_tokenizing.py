@@ -1,0 +1,59 @@
+"""Texts that would end the process in llama.cpp's tokenizer are read or refused."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from lumen_box.engine.tokenizing import LONGEST_RUN, ORDINARY_RUN, longest_run
+from lumen_box.errors import TooLong
+from tests.engine.support import ask, encrypt, running
+from tests.support.tiny_model import write_tiny_model
+
+
+@pytest.fixture
+def recursive(tmp_path: Path) -> Path:
+    """A model whose vocabulary is split by a pattern for which llama.cpp recurses once a character."""
+    gguf = write_tiny_model(tmp_path / "recursive.gguf")
+    raw = gguf.read_bytes()
+    assert raw.count(b"gpt-2") == 1
+    gguf.write_bytes(raw.replace(b"gpt-2", b"bloom"))
+    return encrypt(gguf)
+
+
+@pytest.mark.parametrize("letter", ["a", "é", "1", "'"])
+def test_a_word_of_a_hundred_thousand_letters_is_read(recursive: Path, letter: str) -> None:
+    """On an ordinary thread's stack about 25,000 end the process."""
+
+    async def run() -> None:
+        async with running(recursive) as engine:
+            assert len(await engine.tokenize(letter * 100_000)) > 10_000
+            with pytest.raises(TooLong, match=r"has \d{5,} tokens"):
+                await ask(engine, letter * 60_000)
+            short = letter * (ORDINARY_RUN - 1)
+            long = letter * (ORDINARY_RUN + 1)
+            assert len(await engine.tokenize(short)) <= len(await engine.tokenize(long))
+            assert engine.status().restarts == 0
+
+    asyncio.run(run())
+
+
+def test_a_word_longer_than_any_is_refused(recursive: Path) -> None:
+    async def run() -> None:
+        async with running(recursive) as engine:
+            with pytest.raises(TooLong, match=f"{LONGEST_RUN + 1} characters in a row"):
+                await ask(engine, "x" * (LONGEST_RUN + 1))
+            with pytest.raises(TooLong, match="in a row"):
+                await engine.tokenize(" " * (LONGEST_RUN + 1))
+            assert len((await ask(engine, "Hello")).ids) == 24
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("text", "run"), [("", 0), ("abc de", 3), ("a     b", 5), ("\n\n\t x", 4), ("日本語 x", 3), ("a\u00a0\u3000b", 2)]
+)
+def test_runs_end_where_white_space_begins_or_ends(text: str, run: int) -> None:
+    assert longest_run(text) == run
