@@ -23,7 +23,7 @@ import lumen_box
 from lumen_box.errors import LumenError, by_code
 
 from . import advance, place, recipe, state
-from .advance import Progress
+from .advance import Progress, Run
 from .builder import Job
 from .place import Cache
 from .state import Stage
@@ -77,8 +77,8 @@ class Build:
         if now is None or self.finished:
             return Progress(0, 0, 0 if self.finished else None)
         if now.stage is not Stage.COMPILING:
-            return advance.progress(Path(now.tree), elapsed=0, built_before=0)
-        return advance.progress(Path(now.tree), elapsed=time.time() - now.began, built_before=now.built_before)
+            return advance.progress(Path(now.tree))
+        return advance.progress(Path(now.tree), Run(time.time() - now.began, self._job.jobs, now.built_before))
 
     def wait(self, report: Callable[[Progress], None] | None = None) -> Path:
         """Returns the folder of the finished library once the environment is linked to it.

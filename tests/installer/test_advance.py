@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from lumen_installer import advance
-from lumen_installer.advance import Progress
+from lumen_installer.advance import Progress, Run
 
 GGML = [f"ggml/src/CMakeFiles/ggml.dir/{n}.c.o" for n in range(4)]
 LLAMA = [f"src/CMakeFiles/llama.dir/{n}.cpp.o" for n in range(6)]
-WEIGHT = 4 * 3.0 + 6 * 4.2
+WEIGHT = 4 * 2.1 + 6 * 2.9
 
 
 @pytest.fixture(params=["one folder", "a folder a target"])
@@ -35,33 +35,52 @@ def build(tree: Path, *names: str) -> None:
 
 
 def test_a_tree_that_is_not_configured_has_no_total(tmp_path: Path) -> None:
-    assert advance.progress(tmp_path, elapsed=5, built_before=0) == Progress(0, 0, None)
+    assert advance.progress(tmp_path) == Progress(0, 0, None)
 
 
 def test_files_that_the_library_does_not_need_are_not_counted(tree: Path) -> None:
     build(tree, "vendor/hash/CMakeFiles/hash.dir/sha.c.o")
-    assert advance.progress(tree, elapsed=5, built_before=0) == Progress(0, 10, None)
+    assert advance.progress(tree) == Progress(0, 10, None)
 
 
-def test_the_time_left_follows_the_weight_that_is_left(tree: Path) -> None:
+def test_at_first_the_measured_machine_is_believed(tree: Path) -> None:
+    assert advance.progress(tree, Run(seconds=0, jobs=2)) == Progress(0, 10, round(WEIGHT / 2))
+    assert advance.progress(tree, Run(seconds=0, jobs=8)) == Progress(0, 10, round(WEIGHT / 8))
+
+
+def test_in_the_end_it_is_this_machine(tree: Path) -> None:
     build(tree, *GGML)
-    assert advance.progress(tree, elapsed=12, built_before=0) == Progress(4, 10, round(6 * 4.2))
+    seconds = 1_000_000.0  # for the four files of ggml: a very slow machine
+    left = advance.progress(tree, Run(seconds, jobs=2)).seconds_left
+    assert left is not None
+    assert left == pytest.approx(seconds * (6 * 2.9) / (4 * 2.1 + 2 * advance.HEAD_START), rel=0.01)
+
+
+def test_a_file_of_libllama_leaves_more_time_than_one_of_ggml(tree: Path) -> None:
+    build(tree, *GGML[1:], *LLAMA)
+    one_of_ggml = advance.progress(tree, Run(20, jobs=1)).seconds_left
+    build(tree, GGML[0])
+    (tree / LLAMA[0]).unlink()
+    one_of_llama = advance.progress(tree, Run(20, jobs=1)).seconds_left
+    assert one_of_ggml is not None and one_of_llama is not None
+    assert one_of_llama > one_of_ggml > 0
 
 
 def test_what_an_earlier_run_has_built_does_not_count_as_speed(tree: Path) -> None:
     build(tree, *GGML)
     before = advance.weight_built(tree)
-    assert before == 12.0
-    assert advance.progress(tree, elapsed=60, built_before=before) == Progress(4, 10, None)
-    build(tree, LLAMA[0])
-    assert advance.progress(tree, elapsed=8.4, built_before=before) == Progress(5, 10, round(5 * 4.2 * 2))
+    assert before == pytest.approx(4 * 2.1)
+    fast = advance.progress(tree, Run(60, jobs=1)).seconds_left
+    true = advance.progress(tree, Run(60, jobs=1, built_before=before)).seconds_left
+    assert fast is not None and true is not None
+    assert true > fast
 
 
 def test_a_finished_tree_has_no_time_left(tree: Path) -> None:
     build(tree, *GGML, *LLAMA)
-    assert advance.progress(tree, elapsed=WEIGHT, built_before=0) == Progress(10, 10, 0)
+    assert advance.progress(tree, Run(30, jobs=2)) == Progress(10, 10, 0)
 
 
 def test_a_compile_database_that_is_being_written_is_no_error(tree: Path) -> None:
     (tree / "compile_commands.json").write_text('[{"directory": "/x", "comm')
-    assert advance.progress(tree, elapsed=5, built_before=0) == Progress(0, 0, None)
+    assert advance.progress(tree) == Progress(0, 0, None)
