@@ -157,7 +157,7 @@ def _make(disk: Disk, folder: Path) -> None:
         with translated(f"Making the folder {folder.name} failed"):
             disk.mkdir(folder)
             disk.fsync_dir(folder.parent)
-    with contextlib.suppress(PermissionError):  # some file systems of sticks have no modes
+    with contextlib.suppress(OSError):  # some file systems of sticks have no modes
         folder.chmod(FOLDER_MODE)
 
 
@@ -244,7 +244,7 @@ def _write_small(disk: Disk, path: Path, data: bytes) -> None:
 
 
 def _readable(fd: int) -> None:
-    with contextlib.suppress(PermissionError):
+    with contextlib.suppress(OSError):
         os.fchmod(fd, FILE_MODE)
 
 

@@ -39,7 +39,7 @@ def test_reading_begins_at_any_segment(stick: Stick, start: int) -> None:
     assert stick.read(start) == whole(stick)[stick.objects[0].stored.slices.offset(start) :]
 
 
-def edit(number: int, change: Callable[[bytes], bytes]) -> Callable[[Stick], None]:
+def edit(number: int, change: Callable[[bytes], bytes]) -> Callable[[Stick], object]:
     def apply(stick: Stick) -> None:
         stick.part(number).write_bytes(change(stick.part(number).read_bytes()))
 
@@ -90,7 +90,7 @@ def remove(number: int) -> Callable[[Stick], None]:
     return lambda stick: stick.part(number).unlink()
 
 
-def copy_over(one: int, other: int) -> Callable[[Stick], None]:
+def copy_over(one: int, other: int) -> Callable[[Stick], object]:
     return lambda stick: stick.part(other).write_bytes(stick.part(one).read_bytes())
 
 
@@ -99,7 +99,7 @@ def lengthen(size: int) -> Callable[[Stick], None]:
 
 
 # What was changed, the error, what its sentence names, and how many sound segments come first.
-BAD: list[tuple[str, Callable[[Stick], None], type[LumenError], str, int]] = [
+BAD: list[tuple[str, Callable[[Stick], object], type[LumenError], str, int]] = [
     ("first part cut short", edit(1, lambda data: data[:-1]), Damaged, "part-0001 was cut short", 0),
     ("middle part cut short", edit(2, lambda data: data[:-1]), Damaged, "part-0002 was cut short", 3),
     ("last part cut short", edit(3, lambda data: data[:-1]), Damaged, "part-0003 was cut short", 6),
@@ -127,7 +127,7 @@ BAD: list[tuple[str, Callable[[Stick], None], type[LumenError], str, int]] = [
 
 @pytest.mark.parametrize(("change", "error", "names", "sound"), [row[1:] for row in BAD], ids=[row[0] for row in BAD])
 def test_bad_parts(
-    stick: Stick, change: Callable[[Stick], None], error: type[LumenError], names: str, sound: int
+    stick: Stick, change: Callable[[Stick], object], error: type[LumenError], names: str, sound: int
 ) -> None:
     before = whole(stick)
     change(stick)
@@ -220,19 +220,54 @@ def test_links_fifos_and_sockets_are_refused_and_nothing_hangs(
 
 
 def test_a_folder_in_the_place_of_a_part_is_refused(stick: Stick) -> None:
-    replace_by(lambda path: path.mkdir())(stick.part(1))
+    replace_by(Path.mkdir)(stick.part(1))
     with pytest.raises(Damaged, match="part-0001"):
         stick.read()
 
 
 @pytest.mark.parametrize("device", ["null", "zero"])
-def test_devices_are_refused(device: str) -> None:
-    dev = os.open("/dev", os.O_RDONLY)
-    try:
-        with pytest.raises(Damaged, match=device):
-            files.open_below(dev, [device])
-    finally:
-        os.close(dev)
+def test_devices_are_refused_and_not_even_opened(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    dev, really, seen = os.open("/dev", os.O_RDONLY), os.open, []
+
+    def watched(path: str, flags: int, **more: int) -> int:
+        seen.append(path)
+        return really(path, flags, **more)
+
+    monkeypatch.setattr(os, "open", watched)
+    os.close(os.open("/dev/null", os.O_RDONLY))
+    with pytest.raises(Damaged, match=device):
+        files.open_below(dev, [device])
+    assert seen == ["/dev/null"]  # our own, to show that it would be seen
+    os.close(dev)
+
+
+def link(path: Path) -> None:
+    path.symlink_to("moved-away")
+
+
+@pytest.mark.parametrize(
+    ("swap", "folder"),
+    [(link, False), (os.mkfifo, False), (Path.mkdir, False), (link, True), (os.mkfifo, True)],
+    ids=["link", "FIFO", "folder", "link for a folder", "FIFO for a folder"],
+)
+def test_what_is_swapped_between_the_look_and_the_opening_is_refused(
+    stick: Stick, swap: Callable[[Path], object], folder: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The look sees a good part, or folder; by the time it is opened, something else has its name."""
+    really, victim = os.stat, stick.part(1).parent if folder else stick.part(1)
+
+    def look_then_swap(name: str, **how: int) -> os.stat_result:
+        seen = really(name, **how)  # type: ignore[arg-type]
+        if name == victim.name:
+            replace_by(swap)(victim)
+        return seen
+
+    with Medium.open(stick.where) as medium:
+        stream = medium.segments(PUBLISHER, stick.objects[0].stored)
+        monkeypatch.setattr(os, "stat", look_then_swap)
+        with pytest.raises(Damaged, match=f"{victim.name} on the medium is not a"):
+            next(stream)
+        monkeypatch.undo()
 
 
 @pytest.mark.parametrize(
@@ -255,13 +290,12 @@ def test_targets_have_only_target_paths(stick: Stick, path: str) -> None:
 @pytest.mark.parametrize("name", ["..", "AB" * 32, "ab" * 31, "ab" * 31 + "/.", "ab" * 31 + "\0\0", ""])
 def test_ids_are_ids(stick: Stick, name: str) -> None:
     with Medium.open(stick.where) as medium:
-        for ask in (
-            lambda: medium.fetch_metadata(name, "1.root.json"),
-            lambda: medium.recipient(PUBLISHER, name, "ab" * 32),
-            lambda: medium.recipient(PUBLISHER, stick.objects[0].stored.id, name),
-        ):
-            with pytest.raises(Damaged):
-                ask()
+        with pytest.raises(Damaged):
+            medium.fetch_metadata(name, "1.root.json")
+        with pytest.raises(Damaged):
+            medium.recipient(PUBLISHER, name, "ab" * 32)
+        with pytest.raises(Damaged):
+            medium.recipient(PUBLISHER, stick.objects[0].stored.id, name)
 
 
 def test_strange_entries_are_no_publishers(stick: Stick) -> None:
@@ -301,13 +335,10 @@ def test_a_missing_target_is_named(stick: Stick) -> None:
 @pytest.mark.parametrize("inner", ["", "lumen-medium"])
 @pytest.mark.parametrize("by_descriptor", [False, True])
 def test_a_medium_is_its_mount_point_or_its_folder(stick: Stick, inner: str, by_descriptor: bool) -> None:
-    where: Path | int = stick.where / inner
-    if by_descriptor:
-        where = os.open(where, os.O_RDONLY | os.O_DIRECTORY)
-    with Medium.open(where) as medium:
+    fd = os.open(stick.where / inner, os.O_RDONLY | os.O_DIRECTORY)
+    with Medium.open(fd if by_descriptor else stick.where / inner) as medium:
         assert medium.publishers() == [PUBLISHER]
-    if isinstance(where, int):
-        os.close(where)  # still the caller's
+    os.close(fd)  # still the caller's
 
 
 def test_a_descriptor_follows_no_renaming(stick: Stick) -> None:

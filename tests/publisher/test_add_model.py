@@ -100,8 +100,9 @@ NAMES = ["..", "../x", "a/b", "a\0b", "Clinical", "", "-x", ".x", "a..b", "a b",
 @pytest.mark.parametrize("field", ["name", "version"])
 def test_bad_names(workspace: Workspace, folder: Path, gguf: Path, field: str, name: str) -> None:
     before = content(folder)
+    wanted = NewModel(name, "1") if field == "name" else NewModel("a", name)
     with pytest.raises(UsageError, match=f"cannot be the {field}"):
-        add_model(workspace, gguf, NewModel(**{"name": "a", "version": "1"} | {field: name}), silent)
+        add_model(workspace, gguf, wanted, silent)
     assert content(folder) == before
 
 

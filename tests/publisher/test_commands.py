@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
-from lumen_box.cli.publisher import parse_size
-from lumen_box.errors import UsageError
+from lumen_box.cli.publisher import app, parse_size
+from lumen_box.errors import LumenError, UsageError
 from lumen_box.publisher.workspace import Workspace
 from tests.support.tiny_model import write_tiny_model
 
@@ -134,16 +135,22 @@ BAD: list[tuple[str, list[str], int, str]] = [
 ]
 
 
-def test_every_mistake_has_its_code_and_changes_nothing(shell: Shell, folder: Path) -> None:
+def test_every_mistake_has_its_code_and_changes_nothing(
+    shell: Shell, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In this process, for speed; that errors become exit codes and words is the whole command line's own test."""
+    monkeypatch.chdir(shell.cwd)
+    monkeypatch.setenv("LUMEN_PUBLISHER_PASSPHRASE_FILE", "p")
     (shell.cwd / "new.json").write_bytes(Box.new("Ward 8").enrolment())
     (shell.cwd / "wrong").write_text("another passphrase")
     (shell.cwd / "wrong").chmod(0o600)
     (shell.cwd / "bin").write_bytes(b"\xff\xfe")
     before = content(shell.cwd)
     for what, args, code, words in BAD:
-        got, err = shell.fails(*args)
-        assert got == code, f"{what}: {err}"
-        assert words in err, f"{what}: {err}"
+        result = CliRunner().invoke(app, args)
+        assert isinstance(result.exception, LumenError), f"{what}: {result}"
+        assert (result.exception.exit_code, result.stdout) == (code, ""), f"{what}: {result.exception}"
+        assert words in str(result.exception), f"{what}: {result.exception}"
     assert content(shell.cwd) == before
 
 
