@@ -15,6 +15,7 @@ from .llama import Context, Floats, Model, SamplerChain
 from .protocol import (
     MAX_LOGPROBS,
     MAX_STOP_LENGTH,
+    MAX_STOP_TOKENS,
     MAX_STOPS,
     Alternative,
     Finished,
@@ -63,6 +64,8 @@ def check_limits(request: Generate) -> None:
         raise UsageError("max_tokens is less than 1.")
     if len(request.stop) > MAX_STOPS or any(not 0 < len(stop) <= MAX_STOP_LENGTH for stop in request.stop):
         raise UsageError(f"There are more than {MAX_STOPS} stop strings, or one is empty or too long.")
+    if len(request.stop_tokens) > MAX_STOP_TOKENS:
+        raise UsageError(f"There are more than {MAX_STOP_TOKENS} stop tokens.")
     if request.logprobs is not None and not 0 <= request.logprobs <= MAX_LOGPROBS:
         raise UsageError(f"logprobs is not between 0 and {MAX_LOGPROBS}.")
 
@@ -91,7 +94,7 @@ class Answering:
         """Draws the next token after ``row`` of the step that was just decoded."""
         token = self._sampler.sample(context, row)
         self._first = self._first or time.monotonic()
-        if self._model.ends(token) and not self.request.sampling.ignore_eos:
+        if self._ends(token):
             return self._last(Tokens(self.request.id, ()), "stop")
         raw = self._model.piece(token)
         note = self._logprob(context.logits(row), token, raw) if self.request.logprobs is not None else None
@@ -104,6 +107,11 @@ class Answering:
         if self.sequence.generated >= self._most:
             return self._last(news, "length")
         return news, None
+
+    def _ends(self, token: int) -> bool:
+        if token in self.request.stop_tokens:
+            return True
+        return self._model.ends(token) and not self.request.sampling.ignore_eos
 
     def _last(self, news: Tokens, reason: Reason) -> tuple[Tokens, Finished]:
         rest = self._text.finish()

@@ -12,7 +12,7 @@ import os
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 from ..errors import Damaged, LumenError, NoModel, by_code
 from .framing import HEAD, ProtocolError, pack, sizes, unpack
@@ -31,6 +31,8 @@ from .protocol import (
     TokenIds,
     ToWorker,
 )
+
+LOOKS: Final = 4  # at a silent worker before it is given up
 
 T = TypeVar("T")
 
@@ -65,12 +67,14 @@ class Weights:
 
 @dataclass(frozen=True)
 class Patience:
-    """Seconds. ``silence``: without a beat a worker is frozen; ``step``: the longest decode step; ``backoff``: before
-    the first restart, doubled each time up to ``longest``, from the beginning again after ``steady``."""
+    """Seconds. ``silence``: without a beat a worker is frozen; ``step``: the longest decode step, and the longest pause
+    in loading; ``check``: a whole check; ``backoff``: before the first restart, doubled each time up to ``longest``,
+    from the beginning again after ``steady``."""
 
     start: float = 30.0
     silence: float = 10.0
     step: float = 300.0
+    check: float = 120.0
     backoff: float = 0.25
     longest: float = 30.0
     steady: float = 60.0
@@ -85,7 +89,7 @@ class Worker:
         self.percent = 0
         self.lost: asyncio.Future[str] = loop.create_future()
         self._process, self._patience, self._on_event = process, patience, on_event
-        self._loop, self._heard = loop, loop.time()
+        self._loop, self._silent, self._advanced = loop, 0, loop.time()
         self._ready: asyncio.Future[None] = loop.create_future()
         self._loaded: asyncio.Future[ModelFacts] = loop.create_future()
         self._tokenized: dict[int, asyncio.Future[tuple[int, ...]]] = {}
@@ -110,6 +114,7 @@ class Worker:
         Raises:
             LumenError: what the worker found wrong; ``Damaged`` if the model made it crash.
         """
+        self._advanced = self._loop.time()
         fd = await asyncio.to_thread(weights.open)
         try:
             # Past asyncio's transport, which cannot send descriptors; nothing else has been written before.
@@ -174,7 +179,7 @@ class Worker:
             self._lose("The engine stopped by itself.")
 
     def _hear(self, message: FromWorker) -> None:
-        self._heard = self._loop.time()
+        self._silent = 0
         match message:
             case Step(events):
                 for event in events:
@@ -182,7 +187,7 @@ class Worker:
             case Beat():
                 self.beat = message
             case Loading(percent):
-                self.percent = percent
+                self.percent, self._advanced = percent, self._loop.time()
             case Ready():
                 _settle(self._ready, None)
             case Loaded(facts):
@@ -196,12 +201,15 @@ class Worker:
                 _settle(self._tokenized.pop(number, self._loop.create_future()), refusal)
 
     async def _watch(self) -> None:
-        """A frozen worker is lost as surely as a dead one, only later."""
+        """A frozen worker is lost as surely as a dead one, only later. Counts looks instead of seconds: when this
+        process itself was held up, that is one look."""
         while not self.lost.done():
-            await asyncio.sleep(min(self._patience.silence / 4, 1.0))
-            if self._loop.time() - self._heard > self._patience.silence:
+            await asyncio.sleep(self._patience.silence / LOOKS)
+            self._silent += 1
+            stuck = 0.0 if self._loaded.done() else self._loop.time() - self._advanced
+            if self._silent > LOOKS:
                 self._lose("The engine stopped responding.")
-            elif self.beat.step_seconds > self._patience.step:
+            elif max(self.beat.step_seconds, stuck) > self._patience.step:
                 self._lose("The engine did not finish one step of its work in time.")
 
     def _lose(self, why: str) -> None:

@@ -19,6 +19,7 @@ BEAT_SECONDS: Final = 0.5
 KEY_BYTES: Final = 32
 MAX_STOPS: Final = 16
 MAX_STOP_LENGTH: Final = 1024
+MAX_STOP_TOKENS: Final = 64
 MAX_LOGPROBS: Final = 20
 MAX_WAITING: Final = 1024  # requests that wait in a worker; the gateway's own queue is shorter
 
@@ -44,15 +45,17 @@ class Load:
 class Generate:
     """One request. A ``prompt`` of text is tokenised by the worker, begins-of-sequence token included.
 
-    ``max_tokens`` None = up to the context. ``logprobs`` = how many alternatives to report per token (0 = only the
-    token's own), None = none at all. With ``split_reasoning`` text between the manifest's markers comes apart.
-    Lower ``priority`` goes first. The supervisor gives the ``id``.
+    ``max_tokens`` None = up to the context. Each of ``stop_tokens`` ends the answer as the model's own end token does.
+    ``logprobs`` = how many alternatives to report per token (0 = only the token's own), None = none at all. With
+    ``split_reasoning`` text between the manifest's markers comes apart. Lower ``priority`` goes first. The supervisor
+    gives the ``id``.
     """
 
     prompt: str | tuple[int, ...]
     sampling: Sampling = field(default_factory=Sampling)
     max_tokens: int | None = None
     stop: tuple[str, ...] = ()
+    stop_tokens: tuple[int, ...] = ()
     logprobs: int | None = None
     parse_special: bool = True
     split_reasoning: bool = True

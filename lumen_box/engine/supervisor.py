@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ..config import EngineSettings
-from ..errors import LumenError, NoModel, UsageError, by_code
+from ..errors import Damaged, LumenError, NoModel, UsageError, by_code
 from . import protocol
 from .process import Launch, Patience, Weights, Worker
 from .protocol import Accepted, Cancel, Event, Finished, Generate, Load, ModelFacts, Refused, Tokenize, Tokens
@@ -259,10 +259,14 @@ async def check(
     gone, without its weights being read or memory for them taken.
 
     Raises:
-        Damaged, WrongKey, TooNew, NoModel: as :meth:`Engine.start`.
+        Damaged, WrongKey, TooNew, NoModel: as :meth:`Engine.start`; ``Damaged`` also if it takes too long.
     """
-    worker = await Worker.start(launch, patience or Patience(), lambda event: None)
+    patience = patience or Patience()
+    worker = await Worker.start(launch, patience, lambda event: None)
     try:
-        return await worker.load(weights, Load(weights.object_id, weights.stored_size, settings, check_only=True))
+        async with asyncio.timeout(patience.check):
+            return await worker.load(weights, Load(weights.object_id, weights.stored_size, settings, check_only=True))
+    except TimeoutError:
+        raise Damaged("Checking the model did not come to an end.", then="Ask its publisher for another one.") from None
     finally:
         await worker.close()

@@ -47,6 +47,15 @@ def test_the_end_token_ends_an_answer_unless_it_is_ignored(tmp_path: Path) -> No
     with_engine(scripted(tmp_path, " letter"), use)
 
 
+def test_a_stop_token_ends_an_answer_too(tmp_path: Path) -> None:
+    async def use(engine: Engine) -> None:
+        three = (await ask(engine, PROMPT)).ids[2]
+        said = await ask(engine, PROMPT, stop_tokens=(three,))
+        assert (said.text, said.reason) == ("one two", "stop")
+
+    with_engine(scripted(tmp_path, "one", " two", " three", " four"), use)
+
+
 def test_max_tokens_and_the_context_bound_an_answer(stored: Path) -> None:
     async def use(engine: Engine) -> None:
         assert engine.facts
@@ -89,6 +98,7 @@ def test_a_text_that_does_not_fit_is_refused_too_and_others_go_on(stored: Path) 
         (Generate(prompt="x", max_tokens=0), "max_tokens"),
         (Generate(prompt="x", stop=("",)), "stop"),
         (Generate(prompt="x", stop=("a",) * 17), "stop"),
+        (Generate(prompt="x", stop_tokens=(1,) * 65), "stop tokens"),
         (Generate(prompt="x", logprobs=21), "logprobs"),
     ],
 )

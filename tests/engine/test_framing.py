@@ -15,7 +15,7 @@ FACTS = p.ModelFacts("llama 8B", "llama", 8, 9, 512, 2048, 1000, 4, 256, 2, 32, 
 TO_WORKER: list[p.ToWorker] = [
     p.Load("00" * 16, 2**40, EngineSettings(parallel=3), ("<think>", "</think>"), check_only=True),
     p.Load("00" * 16, 5, EngineSettings()),
-    p.Generate("Grüße\ud800 🎉", Sampling(temperature=0.5, seed=3), 7, ("a", "b"), 0, id=9),
+    p.Generate("Grüße\ud800 🎉", Sampling(temperature=0.5, seed=3), 7, ("a", "b"), (3,), 0, id=9),
     p.Generate((1, 2, 3), max_tokens=None),
     p.Cancel(4),
     p.Tokenize(5, "x", True, False),

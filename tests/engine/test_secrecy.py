@@ -138,6 +138,17 @@ def test_the_key_is_in_neither_the_environment_nor_the_arguments(secret: Path) -
     assert KEY.hex().encode() not in seen
 
 
+def test_the_worker_has_no_network_but_its_own_loopback(secret: Path) -> None:
+    async def run() -> tuple[str, str]:
+        async with running(secret) as engine:
+            pid = engine.status().pid
+            return os.readlink(f"/proc/{pid}/ns/net"), Path(f"/proc/{pid}/net/dev").read_text()
+
+    namespace, interfaces = asyncio.run(run())
+    assert namespace != os.readlink("/proc/self/ns/net")
+    assert [line.split(":")[0].strip() for line in interfaces.splitlines()[2:]] == ["lo"]
+
+
 def test_the_worker_leaves_no_core_file(secret: Path) -> None:
     async def run() -> str:
         async with running(secret) as engine:

@@ -17,10 +17,10 @@ import pytest
 
 from lumen_box.engine.framing import HEAD, pack
 from lumen_box.engine.process import Launch, Patience, Process
-from lumen_box.engine.protocol import Accepted, Beat, Generate, Loaded, Ready, Step, Tokens
+from lumen_box.engine.protocol import Accepted, Beat, Generate, Loaded, Loading, Ready, Step, Tokens
 from lumen_box.engine.sampling import GREEDY
-from lumen_box.engine.supervisor import Answer, Engine
-from lumen_box.errors import NoModel
+from lumen_box.engine.supervisor import Answer, Engine, check
+from lumen_box.errors import Damaged, NoModel
 from tests.engine.support import PATIENCE, SETTINGS, ask, gather, launcher, running, weights
 from tests.engine.test_framing import FACTS
 
@@ -242,6 +242,35 @@ def test_a_step_that_never_ends_is_given_up() -> None:
             await engine.start()
             with pytest.raises(NoModel, match="did not finish one step"):
                 await asyncio.wait_for(gather(engine.submit(ENDLESS)), 10)
+
+    asyncio.run(run())
+
+
+def test_loading_that_never_ends_is_given_up() -> None:
+    def act(control: socket.socket) -> None:
+        control.sendall(pack(Ready(1)))
+        for percent in range(100):
+            control.sendall(pack(Loading(percent)) if percent < 4 else pack(Beat()))
+            time.sleep(0.05)
+
+    async def run() -> None:
+        patience = Patience(silence=2, step=0.6, check=0.3)
+        async with puppeteer(lambda: Puppet(act), patience) as engine:
+            with pytest.raises(Damaged, match="while it was loading"):
+                await asyncio.wait_for(engine.start(), 10)
+        with pytest.raises(Damaged, match="did not come to an end"):
+            await check(weights(Path(__file__)), SETTINGS, launch=lambda: Puppet(act), patience=patience)
+
+    asyncio.run(run())
+
+
+def test_a_held_up_gateway_does_not_take_its_worker_for_frozen(stored: Path) -> None:
+    async def run() -> None:
+        async with running(stored, patience=replace(PATIENCE, silence=2.5)) as engine:
+            time.sleep(4)  # the event loop itself stands still
+            await asyncio.sleep(1)
+            assert engine.ready
+            assert engine.status().restarts == 0
 
     asyncio.run(run())
 
