@@ -14,6 +14,8 @@ from .. import __version__
 from ..errors import LumenError
 from . import box, demo, models, publisher, tokens, trust, use
 
+TRACEBACK = "LUMEN_BOX_TRACEBACK"
+
 app = typer.Typer(
     name="lumen-box",
     help="A language model on a server with no way out of the building.",
@@ -67,6 +69,20 @@ def main() -> None:
     except BrokenPipeError:
         _close_stdout()
         sys.exit(141)
+    except Exception as error:
+        if os.environ.get(TRACEBACK):
+            raise
+        _say(_unexpected(error))
+        sys.exit(LumenError.exit_code)
+
+
+def _unexpected(error: Exception) -> LumenError:
+    """A fault of the machine, or of ours, without a page of code for somebody who cannot read it."""
+    what = f"{error.strerror}: {error.filename}" if isinstance(error, OSError) and error.strerror else repr(error)
+    return LumenError(
+        f"Something unexpected went wrong: {what}.",
+        then=f"Run the command again; with {TRACEBACK}=1 it shows where it happened.",
+    )
 
 
 def _say(error: LumenError) -> None:
