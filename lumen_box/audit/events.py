@@ -9,7 +9,7 @@ A line is strict JSON (see ``strictjson``) with the members
     phase    ``intent`` before an act, ``outcome`` after it, ``event`` for what is over at once
     of       (outcome only) the ``seq`` of the intent
     outcome  (not in an intent) ``done``, ``refused``, ``failed`` or ``unknown``
-    actor    random id of a user or token, ``local:<uid>`` for a socket peer, or ``box``
+    actor    random id of a user or token, ``uid:<n>`` for a socket peer, ``token:<id>``, or ``box``
     detail   strings, integers and booleans that say what was acted on
 
 and the leaf is the exact bytes of the line without its line feed (RFC 6962, section 2.1).

@@ -35,11 +35,15 @@ class AuditLog:
         make_dir(self._disk, folder)
         self._lock = threading.Lock()
         self._segments = Segments(folder, self._disk, segment_size)
-        self._next, open_intents = self._check()
-        if self._segments.torn:
-            self.record(Event.LOG_REPAIRED, BOX, bytes=self._segments.torn)
-        for seq, event in open_intents.items():
-            self._append(event, "outcome", BOX, seq, "unknown", {})
+        try:
+            self._next, open_intents = self._check()
+            if self._segments.torn:
+                self.record(Event.LOG_REPAIRED, BOX, bytes=self._segments.torn)
+            for seq, event in open_intents.items():
+                self._append(event, "outcome", BOX, seq, "unknown", {})
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
         self._segments.close()
@@ -86,8 +90,8 @@ class AuditLog:
     def _outcome_anyway(
         self, event: Event, actor: str, intent: int, outcome: Outcome, detail: dict[str, Value]
     ) -> None:
-        """A full disk must not hide the error that is on its way up: without outcome the intent says enough."""
-        with contextlib.suppress(OSError, errors.NoSpace):
+        """A disk that fails must not hide the error that is on its way up: without outcome the intent says enough."""
+        with contextlib.suppress(OSError, errors.LumenError):
             self._append(event, "outcome", actor, intent, outcome, detail)
 
     def _append(

@@ -1,8 +1,12 @@
 """The files of the log: preallocated segments of whole lines, filled up with zero bytes.
 
 Rules: segments are numbered from 1 without gaps; a line never crosses a segment; every append is fsynced before it
-counts. So after a crash at most one line, the last, can be torn: that one is cut off and reported; any other
-irregularity is damage. One empty segment is always kept ready, so that the log can still say that the disk is full.
+counts. So after a crash at most one line, the last, can be torn: the next append, which reports it, takes its place.
+Any other irregularity is damage. One empty segment is always kept ready, so that the log can still say that the disk is
+full.
+
+What opening finds need not be on the disk: the writer may have been killed before its fsync, or its fsync failed and
+the kernel keeps pages that it will never write. So opening writes the last line again and makes it durable.
 """
 
 from __future__ import annotations
@@ -22,7 +26,7 @@ _NAME = re.compile(r"(\d{8})\.log")
 
 
 class Segments:
-    """Appends and reads lines. ``torn`` is how many bytes of an unfinished line were cut off on opening."""
+    """Appends and reads lines. ``torn`` is how many bytes of an unfinished line the next append overwrites."""
 
     def __init__(self, folder: Path, disk: Disk, size: int = SEGMENT_SIZE) -> None:
         self._folder, self._disk, self._size = folder, disk, size
@@ -32,9 +36,12 @@ class Segments:
         self._number, self._end, self.torn = self._find_end()
         self._fd = disk.open(self._path(self._number))
         self._broken = False
-        if self.torn:
-            self._cut()
-        self._keep_spare()
+        try:
+            self._settle()
+            self._keep_spare()
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
         os.close(self._fd)
@@ -49,15 +56,11 @@ class Segments:
                 "The audit log could not be written before, so nothing that must be recorded is done.",
                 then="Mend the disk and start again: the log then checks and repairs itself.",
             )
-        if self._end + len(data) > self._size:
+        fits = self._end + len(data) <= self._size
+        self._wipe(keep=len(data) if fits else 0)
+        if not fits:
             self._advance()
-        try:
-            with translated("Writing the audit log failed"):
-                self._disk.write(self._fd, data, self._end)
-                self._disk.fsync(self._fd)
-        except BaseException:
-            self._broken = True
-            raise
+        self._write(data, self._end)
         self._end += len(data)
 
     def lines(self) -> Iterator[bytes]:
@@ -66,6 +69,26 @@ class Segments:
             if number > self._number:
                 return
             yield from self._content(number).split(b"\n")[:-1]
+
+    def _wipe(self, keep: int) -> None:
+        """Zeros over what is torn beyond the ``keep`` bytes that the next line is about to overwrite."""
+        if self.torn > keep:
+            self._write(bytes(self.torn - keep), self._end + keep)
+        self.torn = 0
+
+    def _write(self, data: bytes, offset: int) -> None:
+        try:
+            with translated("Writing the audit log failed"):
+                self._disk.write(self._fd, data, offset)
+                self._disk.fsync(self._fd)
+        except BaseException:
+            self._broken = True
+            raise
+
+    def _settle(self) -> None:
+        start = max(0, self._end - MAX_LINE)
+        self._write(os.pread(self._fd, self._end - start, start), start)
+        self._disk.fsync_dir(self._folder)
 
     def _path(self, number: int) -> Path:
         return self._folder / f"{number:08}.log"
@@ -79,6 +102,7 @@ class Segments:
     def _create(self, number: int) -> None:
         """A new segment is filled under another name, so that it is never seen with less than its full size."""
         unfinished = self._folder / f".{number:08}.new"
+        self._discard_unfinished()
         with translated("Preparing space for the audit log failed"):
             fd = self._disk.create(unfinished)
             try:
@@ -122,7 +146,7 @@ class Segments:
         last, end, torn = 1, 0, 0
         for number in self._numbers():
             data = self._read(number)
-            used = len(data.rstrip(b"\x00"))
+            used = _used(data)
             if not used:
                 continue
             if torn or (number > last + 1):
@@ -133,10 +157,13 @@ class Segments:
                 raise _damaged(f"{torn} bytes at the end of segment {number} are not lines")
         return last, end, torn
 
-    def _cut(self) -> None:
-        with translated("Repairing the audit log failed"):
-            self._disk.write(self._fd, bytes(self.torn), self._end)
-            self._disk.fsync(self._fd)
+
+def _used(data: bytes) -> int:
+    """How many bytes there are before the zeros that fill up a segment."""
+    first = data.find(b"\x00")
+    if first < 0 or data[first:] == bytes(len(data) - first):  # many times faster than rstrip, and nearly always so
+        return first if first >= 0 else len(data)
+    return len(data.rstrip(b"\x00"))
 
 
 def _damaged(why: str) -> Damaged:

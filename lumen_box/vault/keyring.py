@@ -36,7 +36,7 @@ MAX_BODY = 64 * 1024 * 1024
 MAX_FILE = len(MAGIC) + MAX_HEADER + 1 + MAX_BODY + CHECKSUM
 MAX_PURPOSE = 32
 MAX_ID = 128
-MAX_SECRET = 64 * 1024
+MAX_SECRET = 4 * 1024 * 1024  # the largest record is a list of revocations
 
 Name = tuple[str, str]  # purpose, id
 

@@ -214,3 +214,23 @@ def test_a_line_reads_back_as_it_was_written(tmp_path: Path) -> None:
     (entry,) = log.entries()
     assert parse(entry.line()) == entry
     assert entry.line().isascii()
+
+
+def test_the_vectors() -> None:
+    """Lines, leaves and roots that another implementation of docs/format.md wrote."""
+    from tests.support.vectors import load
+
+    vectors = load("audit")
+    lines = [line.encode() for line in vectors["lines"]]
+    assert [parse(line).line() for line in lines] == lines
+    assert [leaf_hash(line).hex() for line in lines] == vectors["leaves"]
+    leaves = [leaf_hash(line) for line in lines]
+    assert [tree_hash(leaves[:size]).hex() for size in range(len(lines) + 1)] == vectors["roots"]
+
+
+@pytest.mark.parametrize("size", range(70))
+def test_the_tree_of_any_size(size: int) -> None:
+    from tests.vectors.make_audit import root
+
+    lines = [str(number).encode() for number in range(size)]
+    assert tree_hash([leaf_hash(line) for line in lines]) == root(lines)
