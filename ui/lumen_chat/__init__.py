@@ -1,0 +1,1 @@
+"""The chat in the terminal: Textual, over the client. Not built yet."""

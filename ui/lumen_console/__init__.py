@@ -1,0 +1,1 @@
+"""The operator's console: Textual, over the gateway's socket. Not built yet."""

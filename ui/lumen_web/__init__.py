@@ -1,0 +1,1 @@
+"""The chat in the browser: Gradio, behind the gateway. Not built yet."""
