@@ -15,7 +15,7 @@ from ..bundle.medium import Medium
 from ..catalogue import Active, ModelName
 from ..progress import Note, Report
 from ..schemas.admin import ActivateRequest, InstallRequest, MediumRequest, ModelRequest
-from ..usecases import activate, describe, install, media
+from ..usecases import activate, describe, install, media, removal
 from .admin_box import the_appliance
 from .authorise import Action
 from .body import JsonBody
@@ -116,7 +116,7 @@ async def verify(
 async def remove(
     request: Request, principal: Manager, asked: Annotated[ModelRequest, Depends(JsonBody(ModelRequest))]
 ) -> Response:
-    removed = await activate.remove(the_appliance(request), ModelName.parse(asked.model), principal.id)
+    removed = await removal.remove(the_appliance(request), ModelName.parse(asked.model), principal.id)
     return Json({"name": removed.name, "version": removed.version})
 
 

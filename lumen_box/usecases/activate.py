@@ -1,4 +1,4 @@
-"""Activating, rolling back and removing models. A model answers only after it has answered once.
+"""Activating models and rolling them back. A model answers only after it has answered once.
 
 The order: refuse what was revoked → load the new version and have it say something → move the pointer → let the old
 one finish what it is saying. Where both do not fit into memory the old one goes first, and comes back if the new one
@@ -11,11 +11,10 @@ from pathlib import Path
 
 from ..audit import Event
 from ..catalogue import Active, Installed, ModelName
-from ..errors import LumenError, NotFound, UsageError
+from ..errors import LumenError, NotFound
 from ..progress import Note, Report, Step
 from .appliance import Appliance
 from .engines import Running
-from .purposes import CONTENT
 
 HEADROOM = 1.1  # a loaded model takes about its size, and its context some more
 
@@ -50,41 +49,6 @@ async def roll_back(appliance: Appliance, wanted: ModelName, actor: str, report:
             await _switch(appliance, installed, report)
             box.catalogue.activate(installed, make_default=False)
         return _active(appliance, installed)
-
-
-async def remove(appliance: Appliance, wanted: ModelName, actor: str) -> Installed:
-    """Removes an installed version, its ciphertext and its key; one that is active must be replaced first."""
-    box = appliance.box
-    with box.administration():
-        installed = box.catalogue.one(wanted, appliance.publishers.aliases())
-        active = box.catalogue.active_version(installed.publisher, installed.name)
-        if active and active.version == installed.version:
-            others = [e for e in box.catalogue.installed() if (e.publisher, e.name) == (active.publisher, active.name)]
-            if len(others) > 1:
-                raise UsageError(
-                    f"{installed.name}@{installed.version} is active.",
-                    kept="Nothing was removed.",
-                    then="Activate another version first.",
-                )
-        with box.audit.act(Event.MODEL_REMOVED, actor, **_named(installed)):
-            await _forget(appliance, installed, actor)
-    return installed
-
-
-async def _forget(appliance: Appliance, installed: Installed, actor: str) -> None:
-    box = appliance.box
-    active = box.catalogue.active_version(installed.publisher, installed.name)
-    if active and active.version == installed.version:
-        box.catalogue.deactivate(installed.publisher, installed.name)
-        running = appliance.models.take(installed.publisher, installed.name)
-        if running:
-            await running.stop()
-    appliance.store.remove_model(installed)
-    box.catalogue.remove(installed)
-    still_used = installed.object in {other.object for other in box.catalogue.installed()}
-    if not still_used and box.vault.get_or_none(CONTENT, installed.object) is not None:
-        with box.keyring_change(actor) as change:
-            change.delete(CONTENT, installed.object)
 
 
 async def _switch(appliance: Appliance, installed: Installed, report: Report) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,8 +16,9 @@ from ..config import Settings
 from ..engine import launch, library
 from ..engine.process import Process
 from ..engine.supervisor import Weights, check
-from ..errors import Damaged
+from ..errors import Damaged, Locked
 from ..vault.slots import Unlock
+from . import staging
 from .box import Box
 from .engines import EngineRoom, Sample, Start
 from .publishers import Publishers
@@ -54,8 +56,17 @@ class Appliance:
 
     def unlock(self, key: Unlock, actor: str) -> None:
         """Opens the vault, and makes the catalogue agree with what is really there."""
-        self.box.unlock(key, actor)
-        self.box.catalogue.rebuild(self.store.found())
+        if self.sealed:
+            self.box.unlock(key, actor)
+            with contextlib.suppress(Locked), self.box.administration():  # whoever is at work knows what is there
+                self._take_stock()
+
+    def _take_stock(self) -> None:
+        """A model whose manifest is there and cannot be read stays listed, so that it can be mended or removed."""
+        catalogue, found = self.box.catalogue, {entry.key: entry for entry in self.store.found()}
+        unreadable = [e for e in catalogue.installed() if e.key not in found and self.store.has(e.key)]
+        catalogue.rebuild([*found.values(), *unreadable])
+        staging.clear(self.box.home, self.box.disk, {entry.object for entry in catalogue.installed()})
 
     def open_models(self) -> None:
         """Begins to load what is active, in the background. Called on the event loop the engines live on."""

@@ -43,8 +43,7 @@ class Box:
         with contextlib.ExitStack() as undo:
             lock = HomeLock(home)
             undo.callback(lock.release)
-            for folder in (home.root, home.vault, home.trust, home.models, home.objects):
-                sweep(self.disk, folder)
+            _clear(self.disk, home)
             self.database: Database = open_database(home.database)
             undo.callback(self.database.close)
             self.audit = AuditLog(home.audit, disk=self.disk, clock=self.clock)
@@ -81,12 +80,17 @@ class Box:
         """Opens the vault. Raises ``WrongKey``, ``Damaged``, or ``Stale`` if the keyring is older than the log says."""
         if self._vault is not None:
             return
-        with self.audit.act(Event.UNSEALED, actor) as learned:
-            recorded = self.audit.last(Event.KEYRING_CHANGED)
-            newest = int(recorded.detail["sequence"]) if recorded else 0
-            vault = Vault.open(self.home.vault, key, disk=self.disk, clock=self.clock, least_sequence=newest)
-            learned["sequence"] = vault.sequence
-            self._vault = vault
+        recorded = self.audit.last(Event.KEYRING_CHANGED)
+        newest = int(recorded.detail["sequence"]) if recorded else 0
+        with contextlib.ExitStack() as undo:
+            with self.audit.act(Event.UNSEALED, actor) as learned:
+                vault = Vault.open(self.home.vault, key, disk=self.disk, clock=self.clock, least_sequence=newest)
+                undo.callback(vault.close)
+                learned["sequence"] = vault.sequence
+            if vault.sequence > newest:  # a change that was interrupted before it was recorded
+                self._record_keyring(vault, BOX)
+            undo.pop_all()
+        self._vault = vault
 
     def seal(self, actor: str = BOX) -> None:
         """Forgets the keys."""
@@ -101,6 +105,9 @@ class Box:
         vault = self.vault
         with vault.change() as change:
             yield change
+        self._record_keyring(vault, actor)
+
+    def _record_keyring(self, vault: Vault, actor: str) -> None:
         self.audit.record(Event.KEYRING_CHANGED, actor, sequence=vault.sequence, generation=vault.generation)
 
     @contextlib.contextmanager
@@ -116,3 +123,17 @@ class Box:
             yield
         finally:
             self._administration.release()
+
+
+def _clear(disk: Disk, home: Home) -> None:
+    """Clears away what killed processes left half written, at any depth; what they finished is durable from here on,
+    before anything is built upon it."""
+    disk.fsync_dir(home.root)
+    sweep(disk, home.root)
+    folders = [home.vault, home.trust, home.models, home.objects, home.staging]
+    while folders:
+        folder = folders.pop()
+        if any(path.name.startswith(".") for path in folder.iterdir()):
+            sweep(disk, folder)
+            disk.fsync_dir(folder)
+        folders += [path for path in folder.iterdir() if path.is_dir() and not path.is_symlink()]

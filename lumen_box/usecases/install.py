@@ -19,7 +19,7 @@ from ..bundle.manifest import Manifest, StoredObject
 from ..bundle.medium import Medium
 from ..bundle.recipients import open_content_key
 from ..catalogue import Installed, ModelName
-from ..errors import PartMissing
+from ..errors import PartMissing, Untrusted
 from ..progress import Advance, Report, Step
 from ..sealed.recipient import RecipientKey
 from . import media
@@ -64,6 +64,7 @@ def install(
         manifest, data = media.read_manifest(medium, offer)
         learned |= {"manifest": hashlib.sha256(data).hexdigest(), "object": manifest.model.id}
         media.refuse_unfit(offer, manifest, box.identity.box_id)
+        _refuse_other_weights(appliance, offer, manifest)
         job = _Job(appliance, medium, offer, manifest, data, actor, report)
         fresh = job.bring_in() or not appliance.store.has((offer.publisher.id, manifest.name, manifest.version))
         installed = appliance.store.publish_manifest(offer.publisher.id, manifest, data)
@@ -72,6 +73,18 @@ def install(
         floors = media.raised_floors(offer.source, manifest)
         publishers.keep(offer.publisher, offer.source.accepted, floors, actor)
         return InstallResult(installed, offer.publisher.alias, fresh)
+
+
+def _refuse_other_weights(appliance: Appliance, offer: Offer, manifest: Manifest) -> None:
+    """A version that is installed stays what it is: a publisher who changes the weights gives them a new version."""
+    key = (offer.publisher.id, manifest.name, manifest.version)
+    for installed in appliance.box.catalogue.installed():
+        if installed.key == key and installed.object != manifest.model.id:
+            raise Untrusted(
+                f"{offer} is installed with other weights than those on this medium.",
+                kept="It was not changed.",
+                then="Ask the publisher for a new version, or remove the installed one first.",
+            )
 
 
 def check(

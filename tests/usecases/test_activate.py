@@ -16,7 +16,7 @@ from lumen_box.engine import protocol
 from lumen_box.engine.sampling import GREEDY
 from lumen_box.progress import silent
 from lumen_box.publisher.revoke import revoke
-from lumen_box.usecases import activate, media
+from lumen_box.usecases import activate, media, removal
 from lumen_box.usecases.appliance import Appliance
 from tests.support.scene import ACTOR, NOW, SAYS, Scene
 
@@ -159,10 +159,10 @@ def test_removing(two: Scene) -> None:
     async def run(appliance: Appliance) -> None:
         await start(appliance, "clinical@1.1.0")
         with pytest.raises(errors.UsageError, match="is active"):
-            await activate.remove(appliance, ModelName.parse("clinical@1.1.0"), ACTOR)
-        await activate.remove(appliance, ModelName.parse("clinical@1.0.0"), ACTOR)
+            await removal.remove(appliance, ModelName.parse("clinical@1.1.0"), ACTOR)
+        await removal.remove(appliance, ModelName.parse("clinical@1.0.0"), ACTOR)
         assert await answer(appliance) == ANSWER
-        await activate.remove(appliance, ModelName.parse("clinical@1.1.0"), ACTOR)
+        await removal.remove(appliance, ModelName.parse("clinical@1.1.0"), ACTOR)
         with pytest.raises(errors.NoModel):
             await answer(appliance)
 

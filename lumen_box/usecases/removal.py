@@ -1,0 +1,114 @@
+"""Taking a model off the box: its key, its ciphertext, and last its manifest.
+
+    intent → out of service → key destroyed → ciphertext removed → manifest removed → catalogue → outcome
+
+The manifest goes last: a removal that was interrupted leaves a model that is listed and cannot be used, and removing
+it again does what is left. An install that was begun and never finished is removed in the same way, by its name.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..audit import Event
+from ..catalogue import Installed, ModelName
+from ..errors import NotFound, UsageError
+from .appliance import Appliance
+from .purposes import CONTENT
+from .staging import Unfinished, discard, unfinished
+
+
+@dataclass(frozen=True)
+class Removed:
+    """What is gone. ``installed`` is False where only the beginning of an install was there."""
+
+    name: str
+    version: str
+    installed: bool = True
+
+
+async def remove(appliance: Appliance, wanted: ModelName, actor: str) -> Removed:
+    """Removes an installed version, or what an unfinished install left; an active version must be replaced first.
+
+    Raises ``NotFound`` where there is neither, ``UsageError`` where the name means several.
+    """
+    box = appliance.box
+    with box.administration():
+        aliases = appliance.publishers.aliases()
+        try:
+            installed = box.catalogue.one(wanted, aliases)
+        except NotFound:
+            begun = _begun(appliance, wanted, aliases)
+            if begun is None:
+                raise
+            return _abandon(appliance, begun, actor)
+        _refuse_active(appliance, installed)
+        detail = {"publisher": installed.publisher, "model": installed.name, "version": installed.version}
+        with box.audit.act(Event.MODEL_REMOVED, actor, **detail, object=installed.object):
+            await _out_of_service(appliance, installed)
+            if installed.object not in {other.object for other in box.catalogue.installed() if other != installed}:
+                _destroy(appliance, installed.object, actor)
+            appliance.store.remove_manifest(installed)
+            box.catalogue.remove(installed)
+        return Removed(installed.name, installed.version)
+
+
+def _refuse_active(appliance: Appliance, installed: Installed) -> None:
+    catalogue = appliance.box.catalogue
+    active = catalogue.active_version(installed.publisher, installed.name)
+    versions = [e for e in catalogue.installed() if (e.publisher, e.name) == (installed.publisher, installed.name)]
+    if active and active.version == installed.version and len(versions) > 1:
+        raise UsageError(
+            f"{installed.name}@{installed.version} is active.",
+            kept="Nothing was removed.",
+            then="Activate another version first.",
+        )
+
+
+async def _out_of_service(appliance: Appliance, installed: Installed) -> None:
+    active = appliance.box.catalogue.active_version(installed.publisher, installed.name)
+    if active and active.version == installed.version:
+        appliance.box.catalogue.deactivate(installed.publisher, installed.name)
+        running = appliance.models.take(installed.publisher, installed.name)
+        if running:
+            await running.stop()
+
+
+def _begun(appliance: Appliance, wanted: ModelName, aliases: dict[str, str]) -> Unfinished | None:
+    """The one unfinished install that ``wanted`` means, or None."""
+    publisher = aliases.get(wanted.publisher, wanted.publisher) if wanted.publisher else None
+    found = [
+        begun
+        for begun in unfinished(appliance.box.home)
+        if begun.claim.name == wanted.name
+        and publisher in (None, begun.claim.publisher)
+        and wanted.version in (None, begun.claim.version)
+    ]
+    if len(found) > 1:
+        raise UsageError(
+            f"Several installs of {wanted} were begun: {', '.join(begun.claim.version for begun in found)}.",
+            kept="Nothing was removed.",
+            then=f"Write {wanted.name}@VERSION.",
+        )
+    return found[0] if found else None
+
+
+def _abandon(appliance: Appliance, begun: Unfinished, actor: str) -> Removed:
+    box, claim = appliance.box, begun.claim
+    detail = {"publisher": claim.publisher, "model": claim.name, "version": claim.version, "object": begun.object}
+    with box.audit.act(Event.MODEL_REMOVED, actor, **detail, unfinished=True):
+        if begun.object in {entry.object for entry in box.catalogue.installed()}:
+            discard(box.home, box.disk, begun.object)  # another version has the same weights, and keeps them
+        else:
+            _destroy(appliance, begun.object, actor)
+    return Removed(claim.name, claim.version, installed=False)
+
+
+def _destroy(appliance: Appliance, object_id: str, actor: str) -> None:
+    """The key first: without it the ciphertext is gone for good, whatever the disk still holds."""
+    box = appliance.box
+    if box.vault.get_or_none(CONTENT, object_id) is not None:
+        with box.keyring_change(actor) as change:
+            change.delete(CONTENT, object_id)
+    appliance.store.remove_object(object_id)
+    discard(box.home, box.disk, object_id)
