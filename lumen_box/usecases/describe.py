@@ -84,17 +84,21 @@ def listing(appliance: Appliance) -> list[dict[str, Any]]:
 
 
 def state_of(appliance: Appliance, installed: Installed) -> str:
-    """``active``, ``installed`` or ``revoked``; ``default`` is added where it answers for its role."""
+    """``active``, ``installed``, ``revoked`` or ``damaged``; ``default`` is added where it answers for its role."""
+    box, store = appliance.box, appliance.store
     try:
-        appliance.models.refuse_revoked(installed, appliance.store.manifest(installed))
+        manifest = store.manifest(installed)
+        if not store.object_path(installed.object).exists() or box.vault.get_or_none(CONTENT, installed.object) is None:
+            return "damaged"  # a removal was interrupted, or someone has touched the files
+        appliance.models.refuse_revoked(installed, manifest)
     except Damaged:
         return "damaged"
     except LumenError:
         return "revoked"
-    active = appliance.box.catalogue.active_version(installed.publisher, installed.name)
+    active = box.catalogue.active_version(installed.publisher, installed.name)
     if not active or active.version != installed.version:
         return "installed"
-    default = appliance.box.catalogue.default(installed.role)
+    default = box.catalogue.default(installed.role)
     return "active (default)" if default == (installed.publisher, installed.name) else "active"
 
 
@@ -121,8 +125,9 @@ def verify(appliance: Appliance, wanted: ModelName, actor: str, report: Report) 
     ):
         manifest = appliance.store.manifest(installed)
         report(Step(f"Reading {installed.name} {installed.version}"))
-        key = box.vault.get(CONTENT, manifest.model.id)
-        if not appliance.store.whole(manifest.model, report) or not appliance.store.opens(manifest.model, key):
+        key = box.vault.get_or_none(CONTENT, manifest.model.id)
+        whole = key is not None and appliance.store.whole(manifest.model, report)
+        if key is None or not whole or not appliance.store.opens(manifest.model, key):
             raise Damaged(
                 f"The stored weights of {installed.name}@{installed.version} are damaged.",
                 kept="Nothing was changed.",
