@@ -6,14 +6,16 @@ import fcntl
 import os
 import re
 from dataclasses import dataclass
+from pathlib import Path
 
 from .. import strictjson
-from ..atomic import Disk, make_dir, write_file
+from ..atomic import PRIVATE_DIR, Disk, make_dir, write_file
 from ..errors import Damaged, Locked, NoBox, NotAllowed, UsageError
 from ..paths import Home
 
 FORMAT = 1
 MAX_IDENTITY = 4096  # bytes of box.json
+FIRST_LINES = 2  # what ``init`` itself writes into the log
 
 
 @dataclass(frozen=True)
@@ -50,28 +52,62 @@ def write_identity(home: Home, identity: Identity, disk: Disk) -> None:
     write_file(disk, home.identity, strictjson.dumps(value))
 
 
-def prepare(home: Home, disk: Disk) -> None:
-    """Makes the folders of a new home; refuses one that holds anything already."""
+def prepare(home: Home, disk: Disk) -> HomeLock:
+    """Makes the folders of a new home, and holds it; refuses one that holds anything already.
+
+    Looked at twice, before anything is touched and under the lock: another ``init`` may have finished in between.
+    """
+    _refuse_taken(home)
+    make_dir(disk, home.root)
+    lock = HomeLock(home)
+    try:
+        _refuse_taken(home)
+        home.root.chmod(PRIVATE_DIR)
+        for folder in _folders(home):
+            make_dir(disk, folder)
+    except BaseException:
+        lock.release()
+        raise
+    return lock
+
+
+def _folders(home: Home) -> tuple[Path, ...]:
+    return home.vault, home.trust, home.models, home.objects, home.staging, home.audit, home.run
+
+
+def _refuse_taken(home: Home) -> None:
     if home.identity.exists():
-        raise UsageError(f"There is a box in {home.root} already.", kept="It was not touched.")
+        raise UsageError(
+            f"There is a box in {home.root} already.",
+            kept="It was not touched.",
+            then="If it was never used because making it was interrupted, remove the folder and make it again.",
+        )
     if home.root.exists() and not _only_leftovers(home):
         raise UsageError(
             f"{home.root} is not empty.", kept="It was not touched.", then="Choose a folder that does not exist yet."
         )
-    folders = (home.vault, home.trust, home.models, home.objects, home.staging, home.audit, home.run)
-    for folder in folders:
-        make_dir(disk, folder)
 
 
 def _only_leftovers(home: Home) -> bool:
-    """Whether all there is comes from an ``init`` that was interrupted, so that nothing in it was ever in use."""
+    """Whether all there is comes from an ``init`` that was interrupted, so that nothing in it was ever in use.
+
+    What was in use has a database, or models, or a log that goes on; a vault alone was brought here from elsewhere.
+    """
     if not home.root.is_dir():
         return False
-    ours = {"vault", "trust", "models", "objects", "staging", "audit", "run", "lock"}
+    ours = {folder.name for folder in _folders(home)} | {home.lock.name}
     if not all(entry.name in ours or re.fullmatch(r"\..*\.tmp", entry.name) for entry in home.root.iterdir()):
         return False
-    used = (home.trust, home.models, home.objects, home.staging)
-    return not any(folder.is_dir() and any(folder.iterdir()) for folder in used)
+    if any(_holds_anything(folder) for folder in (home.trust, home.models, home.objects, home.staging)):
+        return False
+    if _holds_anything(home.vault) and not all(folder.is_dir() for folder in _folders(home)):
+        return False
+    logged = (path.read_bytes().partition(b"\0")[0] for path in home.audit.glob("*.log"))
+    return sum(data.count(b"\n") for data in logged) <= FIRST_LINES
+
+
+def _holds_anything(folder: Path) -> bool:
+    return folder.is_dir() and any(folder.iterdir())
 
 
 class HomeLock:

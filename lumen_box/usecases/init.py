@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 
 from ..atomic import Disk, remove
@@ -16,7 +17,7 @@ from ..sealed.signatures import SigningKey
 from ..vault.recovery import new_recovery_code
 from ..vault.slots import KeyFile, Passphrase, Recovery, Unlock
 from ..vault.vault import Vault
-from .home import HomeLock, Identity, prepare, write_identity
+from .home import Identity, prepare, write_identity
 from .purposes import AUDIT, IDENTITY, RECIPIENT
 
 
@@ -44,8 +45,7 @@ def create(
     Raises ``UsageError`` where something is in the way, ``NoSpace`` where there is no room.
     """
     clock, disk = clock or Clock(), disk or Disk()
-    prepare(home, disk)
-    lock = HomeLock(home)
+    lock = prepare(home, disk)
     try:
         return _create(home, passphrase, name, key_file, cost or Cost(), clock, disk)
     finally:
@@ -70,10 +70,9 @@ def _create(
             change.put(RECIPIENT, "1", RecipientKey.generate().seed)
             change.put(AUDIT, "1", SigningKey.generate().seed)
         identity = Identity(box_id=fingerprint.hex, name=name, created=stamp(clock.now()))
-        audit = AuditLog(home.audit, disk=disk, clock=clock)
-        audit.record(Event.BOX_CREATED, BOX, box=identity.box_id)
-        audit.record(Event.KEYRING_CHANGED, BOX, sequence=vault.sequence, generation=vault.generation)
-        audit.close()
+        with contextlib.closing(AuditLog(home.audit, disk=disk, clock=clock)) as audit:
+            audit.record(Event.BOX_CREATED, BOX, box=identity.box_id)
+            audit.record(Event.KEYRING_CHANGED, BOX, sequence=vault.sequence, generation=vault.generation)
     finally:
         vault.close()
     write_identity(home, identity, disk)

@@ -58,15 +58,13 @@ class Store:
     def publish_manifest(self, publisher: str, manifest: Manifest, data: bytes) -> Installed:
         """Makes the model installed. The bytes stored are those that were signed.
 
-        What is found in place already may have been put there by a process that was killed before it was durable.
+        An object that was found in place may have been put there by a process that was killed before it was durable.
         """
         folder = self._folder(publisher, manifest.name, manifest.version)
         with translated("Installing the model failed"):
             self._disk.fsync_dir(self._home.objects)
             make_dir(self._disk, folder)
             write_file(self._disk, folder / _NAME, data)
-            for parent in (folder.parent, folder.parent.parent, self._home.models):
-                self._disk.fsync_dir(parent)
         return self._installed(publisher, manifest)
 
     def remove_object(self, object_id: str) -> None:
