@@ -85,6 +85,18 @@ def _refuse_other_weights(appliance: Appliance, offer: Offer, manifest: Manifest
                 kept="It was not changed.",
                 then="Ask the publisher for a new version, or remove the installed one first.",
             )
+        if installed.object == manifest.model.id and not _same_weights(appliance, installed, offer, manifest):
+            raise Untrusted(
+                f"{offer} gives its weights the id of those of {installed.name}@{installed.version}.",
+                kept="Nothing was changed.",
+                then="Ask the publisher for a new medium: an id is never given twice.",
+            )
+
+
+def _same_weights(appliance: Appliance, installed: Installed, offer: Offer, manifest: Manifest) -> bool:
+    """Whether the object is the very same, of the same publisher: only then may two versions share it."""
+    same_publisher = installed.publisher == offer.publisher.id
+    return same_publisher and appliance.store.manifest(installed).model == manifest.model
 
 
 def check(

@@ -18,14 +18,18 @@ from lumen_box.catalogue import ModelName
 from lumen_box.progress import silent
 from lumen_box.publisher.enrol import enrol
 from lumen_box.publisher.export import export
+from lumen_box.publisher.model import add_model
 from lumen_box.publisher.revoke import revoke
 from lumen_box.publisher.rotate import rotate
+from lumen_box.publisher.workspace import Workspace
 from lumen_box.sealed.fingerprint import Fingerprint
+from lumen_box.trust.publisher_id import read_root
 from lumen_box.usecases import activate, describe, enrolment, init, media
 from lumen_box.usecases.box import Box
 from lumen_box.vault.slots import Passphrase
 from lumen_box.vault.vault import Vault
-from tests.support.scene import ACTOR, CHEAP, NOW, Scene, clock
+from tests.support.scene import ACTOR, CHEAP, NOW, Scene, clock, new_model
+from tests.support.tiny_model import write_tiny_model
 
 
 def snapshot(scene: Scene) -> dict[str, str]:
@@ -289,6 +293,33 @@ def test_new_keys_of_the_publisher_are_taken_over_with_the_next_medium(scene: Sc
     scene.add("1.1.0", now=NOW + timedelta(days=1))
     scene.export(now=NOW + timedelta(days=1))
     assert scene.install(wanted="clinical@1.1.0").installed.version == "1.1.0"
+
+
+def test_another_publisher_cannot_take_the_place_of_installed_weights(
+    scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An object's id is only a random number: whoever has seen it can write it into a manifest of their own."""
+    taken = scene.install().installed.object
+
+    def fixed(size: int) -> bytes:
+        return bytes.fromhex(taken) if size == 16 else os.urandom(size)
+
+    before = (scene.home.objects / taken).read_bytes()
+    with Workspace.create(tmp_path / "evil", "Evil publisher", b"evil", cost=CHEAP, clock=clock()) as workspace:
+        with scene.appliance() as appliance:
+            root = workspace.repository().root
+            appliance.publishers.pin(root, read_root(root).fingerprint, ACTOR)
+            exported = enrolment.export(appliance.box, ACTOR)
+        enrol(workspace, exported.data, exported.fingerprint)
+        gguf = write_tiny_model(tmp_path / "evil.gguf", seed=666)
+        monkeypatch.setattr("lumen_box.publisher.model.secrets.token_bytes", fixed)
+        add_model(workspace, gguf, new_model("letters", "1.0.0"), silent)
+        export(workspace, tmp_path / "usb", silent)
+    with pytest.raises(errors.Untrusted, match="the id of those of clinical@1"):
+        scene.install(tmp_path / "usb", "letters@1.0.0")
+    assert (scene.home.objects / taken).read_bytes() == before
+    with scene.appliance() as appliance:
+        assert describe.verify(appliance, ModelName("clinical"), ACTOR, silent).version == "1.0.0"
 
 
 def test_a_root_with_another_fingerprint_is_not_pinned(scene: Scene) -> None:
