@@ -117,7 +117,7 @@ async def remove(
     request: Request, principal: Manager, asked: Annotated[ModelRequest, Depends(JsonBody(ModelRequest))]
 ) -> Response:
     removed = await removal.remove(the_appliance(request), ModelName.parse(asked.model), principal.id)
-    return Json({"name": removed.name, "version": removed.version})
+    return Json({"name": removed.name, "version": removed.version, "installed": removed.installed})
 
 
 def _active(active: Active) -> Any:

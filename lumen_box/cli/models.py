@@ -146,14 +146,15 @@ def remove(
     passphrase_file: PassphraseFile = None,
     as_json: Json = False,
 ) -> None:
-    """Remove a version, its weights and its key."""
+    """Remove a version, its weights and its key, or give up an install that was not finished."""
     if not yes:
         typer.confirm(f"Remove {name} from this box?", abort=True, err=True)
     body = {"model": name}
     record = administer(
         context, lambda client: client.post("/api/models/remove", body), passphrase_file=passphrase_file
     )
-    emit(record, as_json, f"{record['name']}@{record['version']} was removed.")
+    what = f"{record['name']}@{record['version']}"
+    emit(record, as_json, f"{what} was removed." if record["installed"] else f"The install of {what} was given up.")
 
 
 def _work(context: typer.Context, path: str, body: dict[str, Any], passphrase_file: Path | None) -> Any:

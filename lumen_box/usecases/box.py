@@ -126,9 +126,7 @@ class Box:
 
 
 def _clear(disk: Disk, home: Home) -> None:
-    """Clears away what killed processes left half written, at any depth; what they finished is durable from here on,
-    before anything is built upon it."""
-    disk.fsync_dir(home.root)
+    """Clears away what killed processes left half written, at any depth, durably before anything is built upon it."""
     sweep(disk, home.root)
     folders = [home.vault, home.trust, home.models, home.objects, home.staging]
     while folders:

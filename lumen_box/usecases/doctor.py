@@ -13,6 +13,7 @@ from .. import launcher
 from ..engine import library
 from ..errors import LumenError
 from .appliance import Appliance
+from .staging import unfinished
 
 Level = Literal["good", "warning", "bad"]
 LOW_SPACE = 5 * 1024**3  # bytes
@@ -34,7 +35,7 @@ class Finding:
 def examine(appliance: Appliance) -> list[Finding]:
     """Looks at everything; a look that fails is a finding itself."""
     looks: list[Callable[[Appliance], list[Finding]]] = [
-        _sandbox, _engine, _space, _swap, _slots, _models, _clock,
+        _sandbox, _engine, _space, _unfinished, _unnamed, _swap, _slots, _models, _clock,
     ]  # fmt: skip
     findings: list[Finding] = []
     for look in looks:
@@ -61,6 +62,39 @@ def _space(appliance: Appliance) -> list[Finding]:
     if free < LOW_SPACE:
         return [Finding("warning", "space", f"{free / 1e9:.1f} GB are free.", "Remove versions that are not needed.")]
     return [Finding("good", "space", f"{free / 1e9:.0f} GB are free.")]
+
+
+def _unfinished(appliance: Appliance) -> list[Finding]:
+    return [
+        Finding(
+            "warning",
+            "staging",
+            f"An install of {begun.claim.name}@{begun.claim.version} is not finished; it takes {_amount(begun.size)}.",
+            f"Finish it with its medium, or run `lumen-box model remove {begun.claim.name}@{begun.claim.version}`.",
+        )
+        for begun in unfinished(appliance.box.home)
+    ]
+
+
+def _unnamed(appliance: Appliance) -> list[Finding]:
+    """No crash leaves an object that nothing names; a manifest that was lost or spoilt does."""
+    staged = {begun.object for begun in unfinished(appliance.box.home)}
+    found = appliance.store.unnamed(staged)
+    if not found:
+        return []
+    size, names = sum(path.stat().st_size for path in found), ", ".join(path.name for path in found)
+    return [
+        Finding(
+            "warning",
+            "objects",
+            f"{_amount(size)} in objects/ belong to no model whose manifest can be read: {names}.",
+            "Install the models again from their media, or remove these files.",
+        )
+    ]
+
+
+def _amount(size: int) -> str:
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
 
 
 def _swap(appliance: Appliance) -> list[Finding]:

@@ -19,7 +19,7 @@ from ..bundle.manifest import Manifest, StoredObject
 from ..bundle.medium import Medium
 from ..bundle.recipients import open_content_key
 from ..catalogue import Installed, ModelName
-from ..errors import PartMissing, Untrusted
+from ..errors import LumenError, PartMissing, Untrusted
 from ..progress import Advance, Report, Step
 from ..sealed.recipient import RecipientKey
 from . import media
@@ -94,9 +94,17 @@ def _refuse_other_weights(appliance: Appliance, offer: Offer, manifest: Manifest
 
 
 def _same_weights(appliance: Appliance, installed: Installed, offer: Offer, manifest: Manifest) -> bool:
-    """Whether the object is the very same, of the same publisher: only then may two versions share it."""
-    same_publisher = installed.publisher == offer.publisher.id
-    return same_publisher and appliance.store.manifest(installed).model == manifest.model
+    """Whether the object is the very same, of the same publisher: only then may two versions share it.
+
+    A version whose own manifest can no longer be read is mended by installing it again.
+    """
+    try:
+        known = appliance.store.manifest(installed).model
+    except LumenError:
+        if installed.key != (offer.publisher.id, manifest.name, manifest.version):
+            raise
+        return True
+    return installed.publisher == offer.publisher.id and known == manifest.model
 
 
 def check(

@@ -51,9 +51,10 @@ class Stage:
 
 
 @pytest.fixture(scope="module")
-def small() -> Iterator[None]:
+def small(_scene: Scene) -> Iterator[None]:
     """Makes every try cheap: no waiting for the kernel, small segments of the log, each model checked by the engine
-    once. For the whole of a module, since a log goes on with the segments that it has."""
+    once. For the whole of a module, since a log goes on with the segments that it has; the scene of all other tests
+    is made before."""
     with pytest.MonkeyPatch.context() as patch:
         without_waiting(patch)
         patch.setattr(Appliance, "check_weights", checked_once())
