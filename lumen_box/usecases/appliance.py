@@ -56,10 +56,9 @@ class Appliance:
 
     def unlock(self, key: Unlock, actor: str) -> None:
         """Opens the vault, and makes the catalogue agree with what is really there."""
-        if self.sealed:
-            self.box.unlock(key, actor)
-            with contextlib.suppress(Locked), self.box.administration():  # whoever is at work knows what is there
-                self._take_stock()
+        self.box.unlock(key, actor)
+        with contextlib.suppress(Locked), self.box.administration():  # an install under way is not to be disturbed
+            self._take_stock()
 
     def _take_stock(self) -> None:
         """A model whose manifest is there and cannot be read stays listed, so that it can be mended or removed."""

@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from lumen_box import errors
+from lumen_box.atomic import Disk
 from lumen_box.audit import Event
 from lumen_box.bundle.medium import Medium
 from lumen_box.catalogue import ModelName
-from lumen_box.progress import Advance
+from lumen_box.progress import Advance, silent
 from lumen_box.progress import Event as Progress
 from lumen_box.publisher.model import NewModel, describe_again
 from lumen_box.usecases import describe, doctor, removal
@@ -191,19 +192,30 @@ def test_an_object_that_waits_for_its_manifest_is_kept(scene: Scene) -> None:
         assert appliance.box.vault.ids(CONTENT) == []
 
 
+class Meddling(Disk):
+    """Runs ``meddle`` when the staging folder of an install has been made and nothing is in it yet."""
+
+    def __init__(self) -> None:
+        self.meddle: Callable[[], None] = lambda: None
+
+    def mkdir(self, path: Path) -> None:
+        super().mkdir(path)
+        if path.parent.name == "staging":
+            self.meddle()
+
+
 def test_a_box_sealed_and_opened_again_in_the_middle_leaves_the_install_alone(scene: Scene) -> None:
-    reopened: list[int] = []
+    disk, reopened = Meddling(), []
+    with scene.appliance(disk) as appliance, Medium.open(scene.usb) as medium:
 
-    with scene.appliance() as appliance, Medium.open(scene.usb) as medium:
+        def reopen() -> None:
+            asyncio.run(appliance.seal(ACTOR))
+            appliance.unlock(Passphrase(BOX_SECRET), ACTOR)
+            reopened.append(True)
 
-        def reopen(event: Progress) -> None:
-            if isinstance(event, Advance) and not reopened:
-                asyncio.run(appliance.seal(ACTOR))
-                appliance.unlock(Passphrase(BOX_SECRET), ACTOR)
-                reopened.append(event.done)
-
-        assert install(appliance, medium, None, ACTOR, reopen).fresh
-        assert reopened
+        disk.meddle = reopen
+        assert install(appliance, medium, None, ACTOR, silent).fresh
+        assert reopened == [True]
         settled(appliance)
         sound(appliance, "clinical@1.0.0")
 
