@@ -10,8 +10,6 @@ import contextlib
 import threading
 from collections.abc import Iterator
 
-from sqlite_utils import Database
-
 from .. import config
 from ..accounts.tokens import Tokens
 from ..atomic import Disk, sweep
@@ -44,12 +42,15 @@ class Box:
             lock = HomeLock(home)
             undo.callback(lock.release)
             _clear(self.disk, home)
-            self.database: Database = open_database(home.database)
-            undo.callback(self.database.close)
+            # Two connections: tokens are looked up on the event loop while a use case writes in a thread of its own,
+            # and a transaction belongs to a connection.
+            catalogue, tokens = open_database(home.database), open_database(home.database)
+            undo.callback(catalogue.close)
+            undo.callback(tokens.close)
             self.audit = AuditLog(home.audit, disk=self.disk, clock=self.clock)
             undo.callback(self.audit.close)
-            self.catalogue = Catalogue(self.database, self.clock)
-            self.tokens = Tokens(self.database, self.clock)
+            self.catalogue = Catalogue(catalogue, self.clock)
+            self.tokens = Tokens(tokens, self.clock)
             self._undo = undo.pop_all()
         self._vault: Vault | None = None
         self._administration = threading.Lock()
