@@ -6,8 +6,9 @@ only the database knows is which version is active; a change of it is one transa
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 
 from sqlite_utils import Database
@@ -53,13 +54,12 @@ class Catalogue:
         self._db, self._clock = database, clock
 
     def add(self, installed: Installed) -> None:
-        try:
+        with _in_our_words():
             self._db.table("models").upsert(asdict(installed))
-        except sqlite3.Error as error:
-            raise translate(error) from error
 
     def remove(self, installed: Installed) -> None:
-        self._db.table("models").delete(installed.key)
+        with _in_our_words():
+            self._db.table("models").delete(installed.key)
 
     def rebuild(self, found: Iterable[Installed]) -> None:
         """Makes the index agree with the manifests that are really there."""
@@ -73,7 +73,7 @@ class Catalogue:
                 self.add(entry)
         for active in self.active():
             if (active.publisher, active.name, active.version) not in there:
-                self._db.table("active").delete((active.publisher, active.name))
+                self.deactivate(active.publisher, active.name)
 
     def installed(self) -> list[Installed]:
         rows = self._db.table("models").rows_where(order_by="name, release, version")
@@ -143,21 +143,28 @@ class Catalogue:
         previous = before.version if before and before.version != installed.version else None
         kept = before.previous if before and before.version == installed.version else previous
         row = Active(installed.publisher, installed.name, installed.version, kept, stamp(self._clock.now()))
-        try:
-            with self._db.conn:
-                self._db.conn.execute("BEGIN IMMEDIATE")
-                self._db.table("active").upsert(asdict(row))
-                if make_default or self.default(installed.role) is None:
-                    self._db.table("defaults").upsert(
-                        {"role": installed.role, "publisher": installed.publisher, "name": installed.name}
-                    )
-        except sqlite3.Error as error:
-            raise translate(error) from error
+        with _in_our_words(), self._db.conn:
+            self._db.conn.execute("BEGIN IMMEDIATE")
+            self._db.table("active").upsert(asdict(row))
+            if make_default or self.default(installed.role) is None:
+                self._db.table("defaults").upsert(
+                    {"role": installed.role, "publisher": installed.publisher, "name": installed.name}
+                )
 
     def deactivate(self, publisher: str, name: str) -> None:
-        with self._db.conn:
+        """Nothing answers under this name any more."""
+        with _in_our_words(), self._db.conn:
+            self._db.conn.execute("BEGIN IMMEDIATE")
             self._db.conn.execute("DELETE FROM active WHERE publisher = ? AND name = ?", [publisher, name])
             self._db.conn.execute("DELETE FROM defaults WHERE publisher = ? AND name = ?", [publisher, name])
+
+
+@contextlib.contextmanager
+def _in_our_words() -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise translate(error) from error
 
 
 def _none_active() -> NoModel:

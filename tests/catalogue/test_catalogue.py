@@ -86,6 +86,7 @@ def test_the_index_is_rebuilt_from_what_is_really_there(catalogue: Catalogue) ->
     catalogue.rebuild([there, unknown])
     assert catalogue.installed() == [there, unknown]
     assert [active.name for active in catalogue.active()] == ["there"]
+    assert catalogue.default("chat") is None, "the default was the model that is gone"
 
 
 def test_a_damaged_database_says_what_to_do(tmp_path: Path) -> None:
