@@ -1,10 +1,10 @@
-"""Encrypted weights as a C ``FILE *``: decrypted on demand, straight into the memory that asked.
+"""Encrypted weights as a C ``FILE *``: decrypted on demand, a block ahead of llama.cpp.
 
-glibc's ``fopencookie`` makes a stream from callbacks. llama.cpp reads it in aligned blocks of the stdio buffer's size
-and large runs of such blocks, and does not read tensors in file order, so every read may start anywhere. Whole chunks
-are decrypted by several threads directly to where they are wanted; what is left over at the edges goes through one
-block, which is overwritten at the end. No plaintext reaches a file, a memfd or a pipe. The descriptor is closed with
-the stream; what the callbacks cannot say through stdio is kept in :attr:`EncryptedWeights.failure`.
+glibc's ``fopencookie`` makes a stream from callbacks. glibc fills the buffer of such a stream and copies from there,
+whatever llama.cpp asks for; and llama.cpp does not read tensors in file order, so every read may start anywhere. While
+it copies, ``blocks`` decrypts what comes next. No plaintext reaches a file, a memfd or a pipe, and every buffer is
+overwritten at the end. The descriptor is closed with the stream; what the callbacks cannot say through stdio is kept
+in :attr:`EncryptedWeights.failure`.
 """
 
 from __future__ import annotations
@@ -13,14 +13,12 @@ import contextlib
 import ctypes
 import os
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 from ..errors import Damaged, LumenError
-from ..sealed.stream import CHUNK, HEADER, STORED_CHUNK, RandomAccess, object_context
+from ..sealed.stream import HEADER, RandomAccess, object_context
+from .blocks import BLOCK, Blocks
 
-BLOCK: Final = 1 << 20  # the stdio buffer, and the block that serves small reads
-PIECE: Final = 16  # chunks that one thread decrypts at a time: 256 KiB, so that both halves stay in its cache
 MAX_STORED: Final = 1 << 42  # 4 TiB
 
 _Read = ctypes.CFUNCTYPE(ctypes.c_ssize_t, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)
@@ -43,6 +41,7 @@ class EncryptedWeights:
         key: the content key.
         object_id: 16 bytes.
         stored_size: what the catalogue says the ciphertext's size is; another size is ``Damaged``.
+        threads: how many cores there are; one of them is the reader's.
 
     Raises:
         WrongKey, Damaged: the stream does not fit the key or its length.
@@ -54,56 +53,22 @@ class EncryptedWeights:
         try:
             if os.fstat(fd).st_size != stored_size or stored_size > MAX_STORED:
                 raise Damaged("The stored weights do not have the size that they were installed with.")
-            self._access = RandomAccess(key, object_context(object_id), os.pread(fd, HEADER, 0), stored_size)
+            access = RandomAccess(key, object_context(object_id), os.pread(fd, HEADER, 0), stored_size)
         except BaseException:
             os.close(fd)
             raise
-        self.size = self._access.plain_size
-        self._pool = ThreadPoolExecutor(max(threads, 1), thread_name_prefix="decrypt")
-        self._block = bytearray(BLOCK)
-        self._block_start = -1
+        self.size = access.plain_size
+        self._blocks = Blocks(fd, access, threads - 1)
         self._position = 0
 
     def read(self, offset: int, size: int) -> bytes:
-        """``size`` bytes from ``offset``, fewer at the end."""
+        """``size`` bytes from ``offset``, fewer at the end. ``Damaged`` if they are not what was encrypted."""
         out = bytearray(max(min(size, self.size - offset), 0))
-        self.read_into(offset, memoryview(out))
+        rest = memoryview(out)
+        while rest:
+            copied = self._blocks.copy(offset, rest)
+            offset, rest = offset + copied, rest[copied:]
         return bytes(out)
-
-    def read_into(self, offset: int, out: memoryview) -> None:
-        """Fills ``out``, which must not reach beyond the end. ``Damaged`` if any of it is not what was encrypted."""
-        end = offset + len(out)
-        jobs = []
-        while offset < end:
-            size = min(end - offset, BLOCK - offset % BLOCK)
-            target, out = out[:size], out[size:]
-            whole = offset % CHUNK == 0 and (size % CHUNK == 0 or offset + size == self.size)
-            if whole and size > CHUNK:
-                jobs += [self._pool.submit(self._decrypt, at, piece) for at, piece in _pieces(offset, target)]
-            else:
-                self._copy(offset, target)
-            offset += size
-        for job in jobs:
-            job.result()
-
-    def _copy(self, offset: int, out: memoryview) -> None:
-        """A small read, which does not cross a block: from the block that was decrypted last, if it is the same."""
-        start = offset - offset % BLOCK
-        if start != self._block_start:
-            self._block_start = -1
-            target = memoryview(self._block)[: min(BLOCK, self.size - start)]
-            for job in [self._pool.submit(self._decrypt, at, piece) for at, piece in _pieces(start, target)]:
-                job.result()
-            self._block_start = start
-        out[:] = memoryview(self._block)[offset - start : offset - start + len(out)]
-
-    def _decrypt(self, offset: int, out: memoryview) -> None:
-        """Whole chunks from ``offset`` on. At the stream's end the last chunk may hold nothing but its tag."""
-        first, chunks = offset // CHUNK, -(-len(out) // CHUNK)
-        stored = os.pread(self._fd, chunks * STORED_CHUNK, HEADER + first * STORED_CHUNK)
-        whole = memoryview(stored)[: len(out) + chunks * (STORED_CHUNK - CHUNK)]
-        if self._access.decrypt(first, whole, out) != len(out):
-            raise Damaged("The stored weights were cut short while they were being read.")
 
     @contextlib.contextmanager
     def file(self) -> Iterator[ctypes.c_void_p]:
@@ -126,15 +91,16 @@ class EncryptedWeights:
             raise self.failure
 
     def _on_read(self, _cookie: int, address: int, size: int) -> int:
-        size = min(size, self.size - self._position)
+        """Less than ``size`` at the end of a block: the next call goes on from there."""
+        if self._position >= self.size:
+            return 0
         try:
-            if size > 0:
-                self.read_into(self._position, _memory(address, size))
+            copied = self._blocks.copy(self._position, _memory(address, size))
         except (LumenError, OSError) as error:
             self.failure = error
             return -1
-        self._position += max(size, 0)
-        return max(size, 0)
+        self._position += copied
+        return copied
 
     def _on_seek(self, _cookie: int, offset: Any, whence: int) -> int:
         base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self.size}.get(whence)
@@ -145,18 +111,10 @@ class EncryptedWeights:
 
     def close(self) -> None:
         """Closes the descriptor and overwrites what was decrypted here. Harmless when done twice."""
-        self._pool.shutdown()
-        self._block[:] = bytes(BLOCK)
-        self._block_start = -1
+        self._blocks.close()
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
-
-
-def _pieces(offset: int, out: memoryview) -> Iterator[tuple[int, memoryview]]:
-    step = PIECE * CHUNK
-    for start in range(0, len(out), step):
-        yield offset + start, out[start : start + step]
 
 
 def _memory(address: int, size: int) -> memoryview:
