@@ -23,13 +23,15 @@ from ..progress import Advance, Event, Note, Report, Step
 
 HOME_VARIABLE = "LUMEN_BOX_HOME"
 BOX_PASSPHRASE = "LUMEN_BOX_PASSPHRASE_FILE"  # noqa: S105 - the name of a variable that names a file
-LONGEST_PASSPHRASE = 1024
+SHORTEST_PASSPHRASE, LONGEST_PASSPHRASE = 8, 1024  # bytes
 QUIET_SECONDS = 1.0  # what takes less shows nothing
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 PassphraseFile = Annotated[
     Path | None,
-    typer.Option("--passphrase-file", metavar="FILE", help=f"File with the passphrase; else ${BOX_PASSPHRASE}."),
+    typer.Option(
+        "--passphrase-file", metavar="FILE", readable=False, help=f"File with the passphrase; else ${BOX_PASSPHRASE}."
+    ),
 ]
 
 
@@ -38,8 +40,8 @@ def home_of(context: typer.Context) -> Home:
     named = context.find_root().params.get("home") or os.environ.get(HOME_VARIABLE)
     if not named:
         raise NoBox(
-            "No home was named.",
-            then=f"Give --home DIR before the command, or set {HOME_VARIABLE}.",
+            "No box was named: a box lives in a folder, its home.",
+            then=f"Set {HOME_VARIABLE} to that folder, or write: lumen-box --home DIR COMMAND …",
         )
     return Home(Path(named).expanduser().absolute())
 
@@ -47,18 +49,32 @@ def home_of(context: typer.Context) -> Home:
 def read_passphrase(path: Path | None, env_var: str, prompt: str, confirm: bool = False) -> bytes:
     """The passphrase, without its line end, from the file named by option or variable, else from the terminal.
 
+    Args:
+        env_var: the variable that may name the file; empty where none may.
+        confirm: it is a new one: it is asked for twice, and may not be too short.
+
     Raises ``Sealed`` where there is none of these, ``UsageError`` for an empty, overlong or open file.
     """
     named = path or (Path(os.environ[env_var]) if os.environ.get(env_var) else None)
     if named is not None:
-        return _from_file(named)
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        secret = _from_file(named)
+    elif sys.stdin.isatty() and sys.stderr.isatty():
+        secret = _from_terminal(prompt, confirm)
+    else:
         raise Sealed(
-            "This needs a passphrase, and there is no terminal to ask on.",
+            "This needs a passphrase, and there is no terminal to ask on."
+            if env_var
+            else f"This asks for the {prompt.lower()}, and there is no terminal to ask on.",
             kept="Nothing was changed.",
-            then=f"Name a file that holds it with --passphrase-file or {env_var}.",
+            then=f"Name a file that holds it with --passphrase-file{' or ' if env_var else ''}{env_var}.",
         )
-    return _from_terminal(prompt, confirm)
+    if confirm and len(secret) < SHORTEST_PASSPHRASE:
+        raise UsageError(
+            f"The passphrase is too short: it needs {SHORTEST_PASSPHRASE} characters or more.",
+            kept="Nothing was changed.",
+            then="Five or six words drawn at random make a good one.",
+        )
+    return secret
 
 
 def _from_file(path: Path) -> bytes:
@@ -68,8 +84,16 @@ def _from_file(path: Path) -> bytes:
                 f"Everybody on this machine can read {path}.", then=f"Run `chmod 600 {path}` and try again."
             )
         secret = path.read_bytes()[: LONGEST_PASSPHRASE + 2]
+    except FileNotFoundError:
+        raise UsageError(
+            f"There is no passphrase file {path}.",
+            kept="Nothing was changed.",
+            then=f"Write the passphrase into it, and run `chmod 600 {path}`; without such a file it is asked for.",
+        ) from None
     except OSError as error:
-        raise UsageError(f"The passphrase file {path} cannot be read: {error.strerror}.") from error
+        raise UsageError(
+            f"The passphrase file {path} cannot be read: {error.strerror}.", kept="Nothing was changed."
+        ) from error
     return _sound(secret.removesuffix(b"\n").removesuffix(b"\r"), f"The passphrase in {path}")
 
 
@@ -84,7 +108,7 @@ def _from_terminal(prompt: str, confirm: bool) -> bytes:
 
 def _sound(secret: bytes, what: str) -> bytes:
     if not 0 < len(secret) <= LONGEST_PASSPHRASE:
-        raise UsageError(f"{what} is empty or longer than {LONGEST_PASSPHRASE} bytes.")
+        raise UsageError(f"{what} is empty or longer than {LONGEST_PASSPHRASE} bytes.", kept="Nothing was changed.")
     return secret
 
 
@@ -98,9 +122,24 @@ def emit(value: object, as_json: bool, human: str) -> None:
     typer.echo(json.dumps(value, indent=2, ensure_ascii=False) if as_json else human)
 
 
-def say(text: str) -> None:
-    """A sentence for the person at the terminal, on stderr."""
-    typer.echo(text, err=True)
+def say(text: str, hanging: int = 0) -> None:
+    """A sentence for the person at the terminal, on stderr; there its lines break between words.
+
+    Args:
+        hanging: how far the further lines of a line that is too long are indented.
+    """
+    typer.echo(_fitted(text, hanging) if sys.stderr.isatty() else text, err=True)
+
+
+def _fitted(text: str, hanging: int) -> str:
+    import shutil
+    import textwrap
+
+    width = max(shutil.get_terminal_size().columns, 40)
+    broken = textwrap.TextWrapper(
+        width, subsequent_indent=" " * hanging, break_long_words=False, break_on_hyphens=False, drop_whitespace=True
+    )
+    return "\n".join(broken.fill(line) if len(line) > width else line for line in text.split("\n"))
 
 
 @contextlib.contextmanager
