@@ -57,11 +57,11 @@ def prepare(home: Home, disk: Disk) -> HomeLock:
 
     Looked at twice, before anything is touched and under the lock: another ``init`` may have finished in between.
     """
-    _refuse_taken(home)
+    refuse_taken(home)
     make_dir(disk, home.root)
     lock = HomeLock(home)
     try:
-        _refuse_taken(home)
+        refuse_taken(home)
         home.root.chmod(PRIVATE_DIR)
         for folder in _folders(home):
             make_dir(disk, folder)
@@ -75,7 +75,8 @@ def _folders(home: Home) -> tuple[Path, ...]:
     return home.vault, home.trust, home.models, home.objects, home.staging, home.audit, home.run
 
 
-def _refuse_taken(home: Home) -> None:
+def refuse_taken(home: Home) -> None:
+    """``UsageError`` if no box can be made in ``home``, because there is one or anything else."""
     if home.identity.exists():
         raise UsageError(
             f"There is a box in {home.root} already.",

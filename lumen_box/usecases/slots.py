@@ -7,10 +7,9 @@ from pathlib import Path
 
 from ..config import Settings
 from ..errors import Damaged
-from ..vault.slots import KeyFile
+from ..vault.slots import MAX_KEY_FILE, MIN_KEY_FILE, KeyFile
 
 CREDENTIAL = "lumen-box-key"
-MAX_KEY_FILE = 4096  # bytes
 
 
 def own_key(settings: Settings) -> KeyFile | None:
@@ -25,7 +24,11 @@ def own_key(settings: Settings) -> KeyFile | None:
                 secret = file.read(MAX_KEY_FILE + 1)
         except FileNotFoundError:
             continue
-        if not 32 <= len(secret) <= MAX_KEY_FILE:
-            raise Damaged(f"The key file {path.name} does not have between 32 and {MAX_KEY_FILE} bytes.")
+        if not MIN_KEY_FILE <= len(secret) <= MAX_KEY_FILE:
+            raise Damaged(
+                f"The key file {path} does not have between {MIN_KEY_FILE} and {MAX_KEY_FILE} bytes.",
+                kept="The box stays sealed.",
+                then="Bring the right file back, or open the box with `lumen-box unlock`.",
+            )
         return KeyFile(secret)
     return None

@@ -46,8 +46,15 @@ def _kek(stored: Stored, unlock: Unlock) -> bytes | None:
 
 
 def _wrong(unlock: Unlock) -> WrongKey:
-    word = {"passphrase": "passphrase", "key-file": "key file", "recovery": "recovery code"}[unlock.kind]
-    return WrongKey(f"The {word} does not open the vault.", kept="The vault stays locked.", then="Try another one.")
+    word, then = {
+        "passphrase": (
+            "passphrase",
+            "Try again; `lumen-box unlock --recovery` opens the running box with the printed recovery key.",
+        ),
+        "key-file": ("key file", "Name the file that the box was made with, or use the passphrase."),
+        "recovery": ("recovery key", "Use the print that was made with this box."),
+    }[unlock.kind]
+    return WrongKey(f"The {word} does not open this box.", kept="The box stays sealed.", then=then)
 
 
 def heal(disk: Disk, folder: Path, chosen: store.Copy, copies: Sequence[store.Copy]) -> tuple[str, ...]:

@@ -53,7 +53,7 @@ def _check(secret: bytes) -> int:
 
 def _misread(why: str) -> WrongKey:
     return WrongKey(
-        f"This is not a recovery code as it was printed: {why}.",
-        kept="The vault stays locked.",
-        then="Compare the code with the print, group by group.",
+        f"This is not a recovery key as it was printed: {why}.",
+        kept="The box stays sealed.",
+        then="Compare it with the print, group by group.",
     )
