@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import ipaddress
 import signal
 import socket
@@ -167,7 +168,13 @@ def bind_tcp(host: str, port: int) -> socket.socket:
         listener.listen(BACKLOG)
     except (OSError, OverflowError) as error:
         listener.close()
-        raise UsageError(f"The gateway cannot listen on {host} port {port}: {error}.") from error
+        if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
+            why, then = "another program has it", "Stop that one, or give another port: --port 0 takes a free one."
+        else:
+            why, then = getattr(error, "strerror", None) or str(error), "Give another port: --port 0 takes a free one."
+        raise UsageError(
+            f"The gateway cannot listen on {host} port {port}: {why}.", kept="Nothing was changed.", then=then
+        ) from error
     listener.setblocking(False)
     return listener
 

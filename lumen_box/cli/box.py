@@ -7,24 +7,41 @@ from typing import Annotated, Any
 
 import typer
 
+from ..errors import GatewayUnreachable, UsageError
 from .common import BOX_PASSPHRASE, Json, PassphraseFile, emit, home_of, read_passphrase, say
+
+STATES = {
+    "stopped": "stopped: `lumen-box serve --detach` starts its gateway",
+    "sealed": "sealed: `lumen-box unlock` opens it",
+    "no_model": "open, but no model answers: `lumen-box model activate NAME` puts one into service",
+    "loading": "loading its models",
+}
+SEALED = "The box is sealed, and answers nobody yet. Open it with `lumen-box unlock`."
 
 
 def init(
     context: typer.Context,
-    name: Annotated[str, typer.Option(help="What people call this box.")] = "Lumen Box",
+    name: Annotated[str, typer.Option(metavar="TEXT", help="What people call this box.")] = "Lumen Box",
     passphrase_file: PassphraseFile = None,
     key_file: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="A file of at least 32 random bytes that may open the box too.")
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            readable=False,
+            help="32 random bytes or more that may open the box too: at boot, once settings.toml names the file.",
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:
     """Make a new box in the home."""
     from ..usecases import init as making
+    from ..usecases.home import refuse_taken
 
     home = home_of(context)
+    refuse_taken(home)
+    key = None if key_file is None else _key_file(key_file)
     passphrase = read_passphrase(passphrase_file, BOX_PASSPHRASE, "Passphrase for the new box", confirm=True)
-    made = making.create(home, passphrase, name=name, key_file=key_file.read_bytes() if key_file else None)
+    made = making.create(home, passphrase, name=name, key_file=key)
     record = {
         "home": str(home.root),
         "name": made.identity.name,
@@ -36,15 +53,44 @@ def init(
     if not as_json:
         say(f"\nThe box {made.identity.name!r} is in {home.root}.")
         say("Write the recovery key on paper, keep it away from the box, and clear the screen: it is shown this once.")
+        if key_file:
+            say(
+                f'To open by itself, the box needs in {home.settings}:\n  [vault]\n  key_file = "{key_file.absolute()}"'
+            )
         say(f"\nThe box's fingerprint, to be read aloud to publishers:\n{wrapped(made.fingerprint.words)}\n")
         say("Next: lumen-box enrolment export --output box.json")
 
 
+def _key_file(path: Path) -> bytes:
+    from ..vault.slots import MAX_KEY_FILE, MIN_KEY_FILE
+
+    try:
+        with path.open("rb") as file:
+            key = file.read(MAX_KEY_FILE + 1)
+    except OSError as error:
+        raise UsageError(
+            f"The key file {path} cannot be read: {error.strerror}.", kept="Nothing was changed."
+        ) from None
+    if not MIN_KEY_FILE <= len(key) <= MAX_KEY_FILE:
+        raise UsageError(
+            f"A key file has {MIN_KEY_FILE} to {MAX_KEY_FILE} bytes; {path} has {path.stat().st_size}.",
+            kept="Nothing was changed.",
+            then=f"Make one with: (umask 077; head -c 64 /dev/urandom > {path})",
+        )
+    return key
+
+
 def serve(
     context: typer.Context,
-    host: Annotated[str | None, typer.Option(help="Loopback address to listen on.")] = None,
-    port: Annotated[int | None, typer.Option(help="TCP port; 0 takes a free one.")] = None,
-    detach: Annotated[bool, typer.Option("--detach", help="Return once the gateway answers.")] = False,
+    host: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Loopback address to listen on; else 127.0.0.1.")
+    ] = None,
+    port: Annotated[
+        int | None, typer.Option(metavar="PORT", min=0, max=65535, help="0 takes a free one; else 8180.")
+    ] = None,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Go on in the background; return once the gateway answers.")
+    ] = False,
     passphrase_file: PassphraseFile = None,
     as_json: Json = False,
 ) -> None:
@@ -60,6 +106,8 @@ def serve(
 
         record = start(home, host, port, passphrase_file)
         emit(record, as_json, record["url"])
+        if record["sealed"]:
+            say(SEALED)
         return
     from ..usecases.box import Box
     from .gateway import serve as run
@@ -71,10 +119,11 @@ def serve(
     def announce(bound: Any, sealed: bool) -> None:
         say(f"Lumen Box serves {bound.url} and {bound.socket}.")
         if sealed:
-            say("The box is sealed. Open it with `lumen-box unlock`.")
+            say(SEALED)
 
     address, number = host or settings.host, settings.port if port is None else port
     asyncio.run(run(box, address, number, key, announce))
+    say("The gateway has stopped.")
 
 
 def _startup_key(passphrase_file: Path | None, box: Any) -> Any:
@@ -102,31 +151,42 @@ def unlock(
     from .door import unlock as open_up
     from .door import use
 
-    async def work(client: Any) -> None:
-        if recovery:
-            code = read_passphrase(passphrase_file, BOX_PASSPHRASE, "Recovery key")
+    async def work(client: Any) -> bool:
+        if not (await client.get("/api/status"))["sealed"]:
+            return False
+        if recovery:  # never from the file that the variable names: that holds the passphrase
+            code = read_passphrase(passphrase_file, "", "Recovery key")
             await client.post("/api/unlock", {"kind": "recovery", "secret": base64.b64encode(code).decode()})
         else:
             await open_up(client, passphrase_file)
+        return True
 
-    use(context, work)
-    say("The box is open. Models are being loaded: `lumen-box status` shows when they are ready.")
+    if use(context, work):
+        say("The box is open. Models are being loaded: `lumen-box status` shows when they are ready.")
+    else:
+        say("The box is open already.")
 
 
 def lock(context: typer.Context) -> None:
     """Close the running box: models are unloaded and keys forgotten."""
     from .door import use
 
-    use(context, lambda client: client.post("/api/lock"))
-    say("The box is sealed.")
+    try:
+        use(context, lambda client: client.post("/api/lock"))
+    except GatewayUnreachable as error:
+        raise GatewayUnreachable(error.what, then="Nothing holds its keys: it is sealed.") from None
+    say("The box is sealed: its models are unloaded.")
 
 
 def stop(context: typer.Context) -> None:
-    """Stop the running gateway; answers under way get a moment to finish."""
+    """Stop the gateway, once the answers under way are finished."""
     from .detach import wait_until_gone
     from .door import use
 
-    use(context, lambda client: client.post("/api/stop"))
+    try:
+        use(context, lambda client: client.post("/api/stop"))
+    except GatewayUnreachable as error:
+        raise GatewayUnreachable(error.what, then="There is nothing to stop.") from None
     wait_until_gone(home_of(context))
     say("The gateway has stopped.")
 
@@ -143,10 +203,10 @@ def status(context: typer.Context, as_json: Json = False) -> None:
 
 def _status_text(record: dict[str, Any]) -> str:
     lines = [
-        f"{record['name']}  {record['state']}",
+        f"{record['name']}  {STATES.get(record['state'], record['state'])}",
         f"  version   {record['version']}",
         f"  home      {record['home']}",
-        f"  address   {record['url'] or 'no gateway runs'}",
+        f"  address   {record['url'] or 'none'}",
     ]
     for model in record["models"]:
         detail = f", {model['context']} tokens of context" if "context" in model else ""
@@ -159,7 +219,7 @@ def _status_text(record: dict[str, Any]) -> str:
 
 
 def doctor(context: typer.Context, passphrase_file: PassphraseFile = None, as_json: Json = False) -> None:
-    """Look over the machine and the box, and say what to do about what is wrong."""
+    """Look over machine and box, and say what to do about what is wrong."""
     from .door import administer
 
     record = administer(context, lambda client: client.get("/api/doctor"), passphrase_file=passphrase_file, keys=False)

@@ -74,7 +74,11 @@ def _failed(home: Home, code: int, began: int) -> LumenError:
         log.seek(began)
         said = log.read()[-TAIL:].decode("utf-8", "replace").strip()
     kind = next((kind for kind in by_code().values() if kind.exit_code == code), LumenError)
-    return kind("The gateway did not start.", then=f"It said: {said or 'nothing'}")
+    _, found, words = said.rpartition("lumen-box: ")
+    if found:
+        what, *more = (line.strip() for line in words.splitlines())
+        return kind(f"The gateway did not start. {what}", then=" ".join(more))
+    return kind("The gateway did not start.", then=f"{home.log} ends with: {said or 'nothing'}")
 
 
 def wait_until_gone(home: Home) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import typer
 
-from ..errors import GatewayUnreachable, NoBox
+from ..errors import GatewayUnreachable, NoBox, NotAllowed
 from ..paths import Home
 from .common import BOX_PASSPHRASE, home_of, read_passphrase
 
@@ -58,8 +58,15 @@ def use(context: typer.Context, work: Work[T]) -> T:
 
 
 def require_box(home: Home) -> None:
-    if not home.identity.exists():
-        raise NoBox(f"There is no box in {home.root}.", then="Run `lumen-box init` to make one.")
+    """``NoBox`` or ``NotAllowed``, with what to do about it."""
+    try:
+        if home.identity.exists():
+            return
+    except PermissionError:
+        raise NotAllowed(
+            f"You may not open the box in {home.root}.", then="Run the command as the user the box belongs to."
+        ) from None
+    raise NoBox(f"There is no box in {home.root}.", then="Run `lumen-box init` to make one.")
 
 
 @contextlib.asynccontextmanager

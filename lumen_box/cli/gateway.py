@@ -40,6 +40,7 @@ async def serve(box: Box, host: str, port: int, key: Unlock | None, announce: Ca
     """Serves ``box`` until it is stopped; without ``key`` it starts sealed. ``announce`` is told where, and whether."""
     _harden()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)  # when it starts and stops is said in words already
     async with closing(box) as appliance:
         app = application(appliance)
         gateway = Gateway(app, Listen(box.home.socket, box.home.handover, host, port))
