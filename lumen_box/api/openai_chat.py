@@ -60,6 +60,7 @@ def _asking(model: ActiveModel, asked: ChatRequest) -> Job:
                 stop=asked.stops,
                 logprobs=asked.candidates,
                 priority=generation.priority,
+                owner=generation.owner.id,
             )
         )
 

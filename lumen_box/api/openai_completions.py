@@ -37,7 +37,7 @@ async def completions(
     model = await the_model(request, asked.model)
 
     async def ask(generation: Generation) -> Answering:
-        return model.submit(dataclasses.replace(wanted, priority=generation.priority))
+        return model.submit(dataclasses.replace(wanted, priority=generation.priority, owner=generation.owner.id))
 
     generation = the_generations(request).begin(principal, model.card.id, ask)
     shape = CompletionShape(generation, asked.candidates is not None, wants_usage=asked.wants_usage)

@@ -77,7 +77,7 @@ class Answering:
         self, request: Generate, ids: list[int], model: Model, context: int, markers: tuple[str, str] | None
     ) -> None:
         self.request, self._model = request, model
-        self.sequence = Running(request.id, ids, request.priority)
+        self.sequence = Running(request.id, ids, request.priority, request.owner)
         self._most = min(request.max_tokens or context, context - len(ids))
         self._sampler = SamplerChain(request.sampling, model)
         used = markers if request.split_reasoning else None

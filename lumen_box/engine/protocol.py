@@ -47,8 +47,8 @@ class Generate:
 
     ``max_tokens`` None = up to the context. Each of ``stop_tokens`` ends the answer as the model's own end token does.
     ``logprobs`` = how many alternatives to report per token (0 = only the token's own), None = none at all. With
-    ``split_reasoning`` text between the manifest's markers comes apart. Lower ``priority`` goes first. The supervisor
-    gives the ``id``.
+    ``split_reasoning`` text between the manifest's markers comes apart. Lower ``priority`` goes first;
+    ``owner`` is whose request it is, for fairness between people and nothing else. The supervisor gives the ``id``.
     """
 
     prompt: str | tuple[int, ...]
@@ -60,6 +60,7 @@ class Generate:
     parse_special: bool = True
     split_reasoning: bool = True
     priority: int = 0
+    owner: str = ""
     id: int = 0
 
 

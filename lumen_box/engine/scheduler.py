@@ -1,15 +1,20 @@
 """Which tokens of which sequence go into the next decode step: pure, no llama.cpp.
 
 A *sequence* is one answer: prompt tokens, then sampled ones. It waits, then holds a *slot* (a llama.cpp sequence with
-its own KV cache), reads its prompt in chunks (prefill) and then writes one token a step (decode). A step has a budget
-of tokens: those that decode get theirs first, waiting prompts share what is left in the order in which they came.
-Alone on the engine a prompt is read in chunks of the whole budget, as ``Llama`` does.
+its own KV cache), reads its prompt in chunks (prefill) and then writes one token a step (decode).
+
+Fairness is between owners, not requests: ten requests of one owner count as one.
+
+* A free slot goes to the most urgent; among equals to whoever has the fewest answers running, then to who came first.
+* A step has a budget of tokens. Those that decode get theirs first. What is left goes to the most urgent prompts,
+  shared evenly between their owners: whoever needs less than a share gets all of it, so that a short question is
+  read in one step beside a long document. Alone on the engine a prompt is read in chunks of the whole budget, as
+  ``Llama`` does.
 """
 
 from __future__ import annotations
 
-import heapq
-import itertools
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -21,6 +26,7 @@ class Running:
     id: int
     tokens: list[int]
     priority: int = 0
+    owner: str = ""
     slot: int = -1
     done: int = 0
     prompt: int = field(init=False)
@@ -69,15 +75,14 @@ class Scheduler:
             raise ValueError("a step must have room for one token of every sequence")
         self._budget, self._most_waiting = budget, most_waiting
         self._free = list(range(slots))
-        self._arrivals = itertools.count()
-        self._waiting: list[tuple[int, int, Running]] = []
+        self._waiting: list[Running] = []
         self._running: dict[int, Running] = {}
 
     def add(self, sequence: Running) -> bool:
         """Takes it on, or says no because too many wait."""
         if len(self._waiting) >= self._most_waiting:
             return False
-        heapq.heappush(self._waiting, (sequence.priority, next(self._arrivals), sequence))
+        self._waiting.append(sequence)
         return True
 
     def remove(self, sequence: Running) -> None:
@@ -86,8 +91,7 @@ class Scheduler:
             self._free.append(sequence.slot)
             self._free.sort()
         else:
-            self._waiting = [entry for entry in self._waiting if entry[2] is not sequence]
-            heapq.heapify(self._waiting)
+            self._waiting = [other for other in self._waiting if other is not sequence]
 
     @property
     def running(self) -> int:
@@ -109,13 +113,36 @@ class Scheduler:
 
     def _admit(self) -> None:
         while self._free and self._waiting:
-            _, _, sequence = heapq.heappop(self._waiting)
-            sequence.slot = self._free.pop(0)
-            self._running[sequence.id] = sequence
+            answers = Counter(other.owner for other in self._running.values())
+            chosen = min(self._waiting, key=lambda other: (other.priority, answers[other.owner]))
+            self._waiting.remove(chosen)
+            chosen.slot = self._free.pop(0)
+            self._running[chosen.id] = chosen
 
     def _prefill(self, left: int) -> Iterator[Chunk]:
-        for sequence in self._running.values():
-            if left and not sequence.decoding:
-                size = min(left, sequence.prompt - sequence.done)
-                left -= size
-                yield Chunk(sequence, sequence.done, sequence.done + size)
+        reading = [sequence for sequence in self._running.values() if not sequence.decoding]
+        for priority in sorted({sequence.priority for sequence in reading}):
+            urgent = [sequence for sequence in reading if sequence.priority == priority]
+            shares = _shares(urgent, left)
+            for sequence in urgent:
+                size = min(shares[sequence.owner], _unread(sequence))
+                if size:
+                    shares[sequence.owner] -= size
+                    left -= size
+                    yield Chunk(sequence, sequence.done, sequence.done + size)
+
+
+def _unread(sequence: Running) -> int:
+    return sequence.prompt - sequence.done
+
+
+def _shares(reading: list[Running], left: int) -> Counter[str]:
+    """How many tokens each owner's prompts get of ``left``: evenly, but nobody more than they need."""
+    needs: Counter[str] = Counter()
+    for sequence in reading:
+        needs[sequence.owner] += _unread(sequence)
+    shares: Counter[str] = Counter()
+    for rank, (owner, need) in enumerate(sorted(needs.items(), key=lambda item: item[1])):
+        shares[owner] = min(need, left // (len(needs) - rank))
+        left -= shares[owner]
+    return shares

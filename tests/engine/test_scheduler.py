@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from lumen_box.engine.scheduler import Running, Scheduler
 
 
-def sequence(number: int, prompt: int, priority: int = 0) -> Running:
-    return Running(number, list(range(prompt)), priority)
+def sequence(number: int, prompt: int, priority: int = 0, owner: str = "") -> Running:
+    return Running(number, list(range(prompt)), priority, owner)
 
 
 def step(scheduler: Scheduler) -> list[tuple[int, int]]:
@@ -122,3 +122,58 @@ def test_everybody_is_served_within_the_budget(prompts: list[int], slots: int, b
             if sequences[number].generated == 3:
                 scheduler.remove(sequences[number])
     assert computed == {number: prompt + 2 for number, prompt in enumerate(prompts)}
+
+
+def test_a_short_question_is_read_in_one_step_beside_a_long_document() -> None:
+    scheduler = Scheduler(4, 8, 10)
+    scheduler.add(sequence(1, 100, owner="clerk"))
+    step(scheduler)
+    scheduler.add(sequence(2, 3, owner="nurse"))
+    assert step(scheduler) == [(1, 5), (2, 3)]
+
+
+def test_ten_documents_of_one_owner_count_as_one() -> None:
+    scheduler = Scheduler(8, 8, 10)
+    for number in range(4):
+        scheduler.add(sequence(number, 100, owner="clerk"))
+    scheduler.add(sequence(9, 100, owner="nurse"))
+    assert step(scheduler) == [(0, 4), (9, 4)]
+
+
+def test_a_free_place_goes_to_who_has_fewest() -> None:
+    scheduler = Scheduler(2, 8, 10)
+    clerk = [sequence(number, 1, owner="clerk") for number in range(4)]
+    for one in clerk:
+        scheduler.add(one)
+    step(scheduler)
+    nurse = sequence(9, 1, owner="nurse")
+    scheduler.add(nurse)
+    scheduler.remove(clerk[0])
+    step(scheduler)
+    assert (clerk[2].slot, nurse.slot) == (-1, 0)
+
+
+def test_what_can_wait_is_read_after_everybody_else() -> None:
+    scheduler = Scheduler(4, 8, 10)
+    scheduler.add(sequence(1, 100, priority=9, owner="night"))
+    scheduler.add(sequence(2, 6, owner="nurse"))
+    assert step(scheduler) == [(2, 6), (1, 2)]
+    assert step(scheduler) == [(2, 1), (1, 7)]
+
+
+@given(st.lists(st.tuples(st.integers(1, 40), st.sampled_from("abc"), st.integers(0, 1)), min_size=1, max_size=10))
+def test_no_budget_is_wasted_while_anything_is_unread(asked: list[tuple[int, str, int]]) -> None:
+    scheduler = Scheduler(12, 16, 10)
+    for number, (prompt, owner, priority) in enumerate(asked):
+        assert scheduler.add(sequence(number, prompt, priority, owner))
+    unread = sum(prompt for prompt, _, _ in asked)
+    done = dict.fromkeys(range(len(asked)), 0)
+    while unread:
+        writing = sum(done[number] >= prompt for number, (prompt, _, _) in enumerate(asked))
+        read = 0
+        for number, size in step(scheduler):
+            if done[number] < asked[number][0]:
+                done[number] += size
+                read += size
+        assert read == min(unread, 16 - writing)
+        unread -= read
