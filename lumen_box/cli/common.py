@@ -17,7 +17,7 @@ from typing import Annotated
 
 import typer
 
-from ..errors import NoBox, Sealed, UsageError
+from ..errors import LumenError, NoBox, Sealed, UsageError
 from ..paths import Home
 from ..progress import Advance, Event, Note, Report, Step
 
@@ -57,27 +57,19 @@ def read_passphrase(path: Path | None, env_var: str, prompt: str, confirm: bool 
     """
     named = path or (Path(os.environ[env_var]) if os.environ.get(env_var) else None)
     if named is not None:
-        secret = _from_file(named)
-    elif sys.stdin.isatty() and sys.stderr.isatty():
-        secret = _from_terminal(prompt, confirm)
-    else:
-        raise Sealed(
-            "This needs a passphrase, and there is no terminal to ask on."
-            if env_var
-            else f"This asks for the {prompt.lower()}, and there is no terminal to ask on.",
-            kept="Nothing was changed.",
-            then=f"Name a file that holds it with --passphrase-file{' or ' if env_var else ''}{env_var}.",
-        )
-    if confirm and len(secret) < SHORTEST_PASSPHRASE:
-        raise UsageError(
-            f"The passphrase is too short: it needs {SHORTEST_PASSPHRASE} characters or more.",
-            kept="Nothing was changed.",
-            then="Five or six words drawn at random make a good one.",
-        )
-    return secret
+        return _from_file(named, confirm)
+    if sys.stdin.isatty() and sys.stderr.isatty():
+        return _from_terminal(prompt, confirm)
+    raise Sealed(
+        "This needs a passphrase, and there is no terminal to ask on."
+        if env_var
+        else f"This asks for the {prompt.lower()}, and there is no terminal to ask on.",
+        kept="Nothing was changed.",
+        then=f"Name a file that holds it with --passphrase-file{' or ' if env_var else ''}{env_var}.",
+    )
 
 
-def _from_file(path: Path) -> bytes:
+def _from_file(path: Path, new: bool) -> bytes:
     try:
         if path.stat().st_mode & (stat.S_IROTH | stat.S_IWOTH):
             raise UsageError(
@@ -94,21 +86,27 @@ def _from_file(path: Path) -> bytes:
         raise UsageError(
             f"The passphrase file {path} cannot be read: {error.strerror}.", kept="Nothing was changed."
         ) from error
-    return _sound(secret.removesuffix(b"\n").removesuffix(b"\r"), f"The passphrase in {path}")
+    return _sound(secret.removesuffix(b"\n").removesuffix(b"\r"), f"The passphrase in {path}", new)
 
 
 def _from_terminal(prompt: str, confirm: bool) -> bytes:
     import getpass
 
-    secret = _sound(getpass.getpass(f"{prompt}: ").encode(), "The passphrase")
+    secret = _sound(getpass.getpass(f"{prompt}: ").encode(), "The passphrase", confirm)
     if confirm and getpass.getpass("Once more: ").encode() != secret:
         raise UsageError("The two passphrases differ.", kept="Nothing was changed.", then="Try again.")
     return secret
 
 
-def _sound(secret: bytes, what: str) -> bytes:
+def _sound(secret: bytes, what: str, new: bool) -> bytes:
     if not 0 < len(secret) <= LONGEST_PASSPHRASE:
         raise UsageError(f"{what} is empty or longer than {LONGEST_PASSPHRASE} bytes.", kept="Nothing was changed.")
+    if new and len(secret) < SHORTEST_PASSPHRASE:
+        raise UsageError(
+            f"{what} is too short: it needs {SHORTEST_PASSPHRASE} characters or more.",
+            kept="Nothing was changed.",
+            then="Five or six words drawn at random make a good one.",
+        )
     return secret
 
 
@@ -125,8 +123,8 @@ def emit(value: object, as_json: bool, human: str) -> None:
 def say(text: str, hanging: int = 0) -> None:
     """A sentence for the person at the terminal, on stderr; there its lines break between words.
 
-    Args:
-        hanging: how far the further lines of a line that is too long are indented.
+    Lines that begin with a blank are left whole (they may be commands to copy), unless ``hanging`` says how far the
+    further lines of one that is too long are indented.
     """
     typer.echo(_fitted(text, hanging) if sys.stderr.isatty() else text, err=True)
 
@@ -139,7 +137,15 @@ def _fitted(text: str, hanging: int) -> str:
     broken = textwrap.TextWrapper(
         width, subsequent_indent=" " * hanging, break_long_words=False, break_on_hyphens=False, drop_whitespace=True
     )
-    return "\n".join(broken.fill(line) if len(line) > width else line for line in text.split("\n"))
+    lines = text.split("\n")
+    return "\n".join(line if line.startswith(" ") and not hanging else broken.fill(line) or line for line in lines)
+
+
+def complain(error: LumenError) -> None:
+    """What happened, what was left untouched, what to do next: a line each, on stderr."""
+    parts = [part for part in (error.what, error.kept, error.then) if part]
+    for index, part in enumerate(parts):
+        say(f"{'lumen-box:' if index == 0 else '':10} {part}", hanging=11)
 
 
 @contextlib.contextmanager

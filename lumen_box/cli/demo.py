@@ -9,7 +9,9 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -20,7 +22,8 @@ from typing import Annotated, Any
 
 import typer
 
-from ..errors import LumenError, UsageError
+from ..errors import LumenError, NotFound, UsageError
+from ..paths import Home
 from .common import BOX_PASSPHRASE, HOME_VARIABLE, say
 
 MARK = ".lumen-demo"  # a folder without it is never cleared
@@ -35,21 +38,26 @@ def demo(
         "demo"
     ),
 ) -> None:
-    """Make a publisher and a box, carry a model from one to the other, and chat with it."""
+    """Make a publisher and a box, carry a model over, and chat with it."""
+    if not gguf.is_file():
+        raise NotFound(f"There is no file {gguf}.", kept="Nothing was changed.", then="Name a model in GGUF form.")
     stage = Stage(folder.absolute(), _fresh(folder))
     build = _engine_build()
-    _publish(stage, gguf.absolute())
-    _refuse_a_flipped_byte(stage)
-    if build is not None:
-        _wait_for_engine(build)
-    _take_into_service(stage)
     try:
+        _publish(stage, gguf.absolute())
+        _refuse_a_flipped_byte(stage)
+        if build is not None:
+            _wait_for_engine(build)
+        _take_into_service(stage)
         _talk(stage)
     finally:
-        stage.run("stop")
+        if stage.serving():
+            stage.run("stop")
     say("\nThe box stays where it is. To go on with it:")
+    if sys.prefix != sys.base_prefix:  # an environment of its own, which the person's shell does not know
+        say(f"  export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH")
     for name, value in stage.variables().items():
-        say(f"  export {name}={value}")
+        say(f"  export {name}={shlex.quote(value)}")
     say("  lumen-box serve --detach && lumen-box chat")
 
 
@@ -66,6 +74,10 @@ class Stage:
             BOX_PASSPHRASE: str(self.folder / "box-passphrase"),
             PUBLISHER_PASSPHRASE: str(self.folder / "publisher-passphrase"),
         }
+
+    def serving(self) -> bool:
+        """Whether a gateway of this demo's box runs, or has left its socket behind."""
+        return Home(self.folder / "box").socket.exists()
 
     def title(self, text: str) -> None:
         say(f"\n{time.monotonic() - self.began:4.0f} s  {text}")
@@ -106,6 +118,7 @@ def _fresh(folder: Path) -> float:
             raise UsageError(
                 f"{folder} holds something else.", kept="It was not touched.", then="Give another --folder."
             )
+        _stop_earlier(folder)
         shutil.rmtree(folder)
     folder.mkdir(mode=0o700, parents=True)
     (folder / MARK).touch(mode=0o600)
@@ -113,6 +126,14 @@ def _fresh(folder: Path) -> float:
         (folder / name).touch(mode=0o600)
         (folder / name).write_text(secrets.token_urlsafe(24) + "\n")
     return began
+
+
+def _stop_earlier(folder: Path) -> None:
+    """Ends the gateway of an earlier demo, which would go on serving a box that is no longer there."""
+    earlier = Stage(folder.absolute(), 0)
+    if earlier.serving():
+        command = [sys.executable, "-m", "lumen_box.cli.main", "stop"]
+        subprocess.run(command, env=os.environ | earlier.variables(), stdin=subprocess.DEVNULL, capture_output=True)
 
 
 def _publish(stage: Stage, gguf: Path) -> None:
@@ -182,9 +203,11 @@ def _take_into_service(stage: Stage) -> None:
 def _talk(stage: Stage) -> None:
     if sys.stdin.isatty() and sys.stdout.isatty():
         stage.title("Yours")
+        before = signal.signal(signal.SIGINT, lambda *_: None)  # Ctrl-C is for the chat: there it stops an answer
         subprocess.run(
             [sys.executable, "-m", "lumen_box.cli.main", "chat"], cwd=stage.folder, env=os.environ | stage.variables()
         )
+        signal.signal(signal.SIGINT, before)
         return
     stage.title("One question")
     answer = stage.run("ask", QUESTION)

@@ -14,7 +14,7 @@ import typer
 from .. import __version__
 from ..errors import Interrupted, LumenError, NoSpace, NotAllowed, UsageError
 from . import box, demo, models, publisher, tokens, trust, use
-from .common import say
+from .common import complain
 
 TRACEBACK = "LUMEN_BOX_TRACEBACK"
 MISUSE = cast("type[Exception]", typer.BadParameter.__mro__[1])  # what the parser raises for words that make no command
@@ -93,8 +93,8 @@ def main() -> None:
         _end(error)
     except MISUSE as error:
         _end_misused(error)
-    except typer.Abort:  # the end of input, or a no, where something was asked
-        _end(UsageError("Not confirmed.", kept="Nothing was changed."))
+    except typer.Abort:  # the end of input where something was asked
+        _end(UsageError("Nothing was entered.", kept="Nothing was changed."))
     except BrokenPipeError:
         _close_stdout()
         sys.exit(141)
@@ -108,10 +108,7 @@ def main() -> None:
 
 
 def _end(error: LumenError) -> NoReturn:
-    """What happened, what was left untouched, what to do next: a line each."""
-    parts = [part for part in (error.what, error.kept, error.then) if part]
-    for index, part in enumerate(parts):
-        say(f"{'lumen-box:' if index == 0 else '':10} {part}", hanging=11)
+    complain(error)
     sys.exit(error.exit_code)
 
 

@@ -8,21 +8,28 @@ from typing import Annotated, Any
 
 import typer
 
-from ..errors import Interrupted, UsageError
-from .common import Json, emit, home_of, say
+from ..errors import LumenError, NoModel, TooLong, UsageError
+from .common import Json, complain, emit, home_of, say
 from .door import require_box, use
 
 MAX_INPUT = 8 * 1024 * 1024  # bytes from standard input
+HOW_TO_CHAT = "Write a line and press Enter. Ctrl-C stops an answer, Ctrl-D ends the chat."
 Model = Annotated[str | None, typer.Option(metavar="NAME", help="The model to ask; else the default one.")]
-System = Annotated[str | None, typer.Option(help="What the model is told before the question.")]
-Temperature = Annotated[float | None, typer.Option(min=0.0, help="0 always takes the likeliest word.")]
-MaxTokens = Annotated[int | None, typer.Option("--max-tokens", min=1, help="The longest answer.")]
-Seed = Annotated[int | None, typer.Option(min=0, help="The same seed gives the same answer.")]
+System = Annotated[str | None, typer.Option(metavar="TEXT", help="What the model is told before the question.")]
+Temperature = Annotated[
+    float | None, typer.Option(metavar="NUMBER", min=0.0, help="0 always takes the likeliest word.")
+]
+MaxTokens = Annotated[
+    int | None, typer.Option("--max-tokens", metavar="N", min=1, help="The longest answer; a word is a token or more.")
+]
+Seed = Annotated[int | None, typer.Option(metavar="N", min=0, help="The same seed gives the same answer.")]
 
 
 def ask(
     context: typer.Context,
-    question: Annotated[str | None, typer.Argument(help="What to ask; standard input is added below it.")] = None,
+    question: Annotated[
+        str | None, typer.Argument(metavar="QUESTION", help="What to ask; standard input is added below it.")
+    ] = None,
     model: Model = None,
     system: System = None,
     temperature: Temperature = None,
@@ -48,6 +55,8 @@ def ask(
         )
     elif not live:
         typer.echo(told.text)
+    if told.cut_off and not as_json:
+        say(told.cut_off)
 
 
 def _question(question: str | None) -> str:
@@ -56,7 +65,11 @@ def _question(question: str | None) -> str:
     if not sys.stdin.isatty():
         data = sys.stdin.buffer.read(MAX_INPUT + 1)
         if len(data) > MAX_INPUT:
-            raise UsageError(f"Standard input is larger than {MAX_INPUT} bytes.")
+            raise UsageError(
+                f"Standard input is larger than {MAX_INPUT // 1024**2} MiB.",
+                kept="Nothing was asked.",
+                then="Pipe a part of it.",
+            )
         piped = data.decode("utf-8", "replace").strip()
     text = "\n\n".join(part for part in (question, piped) if part)
     if not text:
@@ -71,12 +84,21 @@ class Answer:
         self.text, self.reasoning, self.finish = "", "", ""
         self.usage: dict[str, Any] = {}
 
+    @property
+    def cut_off(self) -> str:
+        """A sentence about an answer that had to end before its end; empty for a whole one."""
+        if self.finish != "length":
+            return ""
+        return f"(The answer was cut off after {self.usage.get('completion_tokens', 'too many')} tokens.)"
 
-async def answer(client: Any, messages: list[dict[str, str]], options: dict[str, Any], live: bool) -> Answer:
-    """The whole answer; written to standard output as it comes, where ``live``."""
+
+async def answer(
+    client: Any, messages: list[dict[str, str]], options: dict[str, Any], live: bool, told: Answer | None = None
+) -> Answer:
+    """The whole answer; written to standard output as it comes, where ``live``. ``told`` holds it on the way."""
     from ..client.chat import stream_chat
 
-    told = Answer()
+    told = told or Answer()
     async with contextlib.aclosing(stream_chat(client, messages, **options)) as deltas:
         async for delta in deltas:
             told.text += delta.text
@@ -91,39 +113,70 @@ async def answer(client: Any, messages: list[dict[str, str]], options: dict[str,
 
 
 def chat(context: typer.Context, model: Model = None, system: System = None, temperature: Temperature = None) -> None:
-    """Talk with a model, line by line. An empty line or Ctrl-D ends it, Ctrl-C stops an answer."""
+    """Talk with a model, line by line. Ctrl-C stops an answer, Ctrl-D ends the chat."""
     import asyncio
 
     from .door import over_socket
 
     home = home_of(context)
     require_box(home)
+    use(context, lambda client: _expect_answers(client, model))
     messages = [{"role": "system", "content": system}] if system else []
     options = {"model": model, "temperature": temperature}
 
-    async def turn() -> Answer:
+    async def turn(told: Answer) -> None:
         async with over_socket(home) as client:
-            return await answer(client, messages, options, live=True)
+            await answer(client, messages, options, live=True, told=told)
 
-    say("Write a line and press Enter. An empty line or Ctrl-D ends the chat, Ctrl-C stops an answer.")
+    say(HOW_TO_CHAT)
     while (line := _line()) is not None:
+        told = Answer()
         messages.append({"role": "user", "content": line})
         try:
-            messages.append({"role": "assistant", "content": asyncio.run(turn()).text})
+            asyncio.run(turn(told))
         except KeyboardInterrupt:
             say("\n(stopped)")
+        except LumenError as error:
+            if not sys.stdin.isatty():
+                raise
+            complain(_in_a_chat(error))
+        if told.text:
+            messages.append({"role": "assistant", "content": told.text})
+        else:
             messages.pop()
+        if told.cut_off:
+            say(told.cut_off)
+
+
+async def _expect_answers(client: Any, model: str | None) -> None:
+    """Raises what would keep the first line from being answered, before anybody has written it."""
+    from urllib.parse import quote
+
+    if model is not None:
+        await client.get(f"/v1/models/{quote(model)}")
+    elif not (await client.get("/v1/models"))["data"]:
+        raise NoModel("No model answers here.", then="`lumen-box status` says why.")
+
+
+def _in_a_chat(error: LumenError) -> LumenError:
+    if isinstance(error, TooLong):
+        return TooLong(error.what, then="Write less, or end this chat with Ctrl-D: a new one begins with nothing said.")
+    return error
 
 
 def _line() -> str | None:
-    """What the person writes; None at the end."""
+    """What the person writes; None at the end. An empty line asks nothing, and Ctrl-C ends nothing: both happen."""
     if sys.stdin.isatty():
         with contextlib.suppress(ImportError):
             import readline  # noqa: F401 - line editing and history for input()
-    try:
-        return input("> ").strip() or None
-    except EOFError:
-        say("")
-        return None
-    except KeyboardInterrupt:
-        raise Interrupted("") from None
+    while True:
+        try:
+            if line := input("> ").strip():
+                return line
+        except EOFError:
+            say("")
+            return None
+        except KeyboardInterrupt:
+            if not sys.stdin.isatty():
+                raise
+            say("\n(Ctrl-D ends the chat)")
