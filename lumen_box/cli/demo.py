@@ -28,7 +28,9 @@ from .common import BOX_PASSPHRASE, HOME_VARIABLE, say
 
 MARK = ".lumen-demo"  # a folder without it is never cleared
 PUBLISHER_PASSPHRASE = "LUMEN_PUBLISHER_PASSPHRASE_FILE"  # noqa: S105 - the name of a variable that names a file
-QUESTION = "Hello"
+QUESTION = "Hello"  # where no card says what to ask
+TO_BEGIN_WITH = "## Questions to begin with"  # the section of a card whose list `suggested` reads
+SUGGESTED = 4
 DAMAGED = 22
 
 
@@ -43,13 +45,15 @@ def demo(
         raise NotFound(f"There is no file {gguf}.", kept="Nothing was changed.", then="Name a model in GGUF form.")
     stage = Stage(folder.absolute(), _fresh(folder))
     build = _engine_build()
+    card = gguf.absolute().with_name("card.md")
+    questions = suggested(card.read_text()) if card.is_file() else []
     try:
-        _publish(stage, gguf.absolute())
+        _publish(stage, gguf.absolute(), ["--card", str(card)] if card.is_file() else [])
         _refuse_a_flipped_byte(stage)
         if build is not None:
             _wait_for_engine(build)
         _take_into_service(stage)
-        _talk(stage)
+        _talk(stage, questions)
     finally:
         if stage.serving():
             stage.run("stop")
@@ -59,6 +63,17 @@ def demo(
     for name, value in stage.variables().items():
         say(f"  export {name}={shlex.quote(value)}")
     say("  lumen-box serve --detach && lumen-box chat")
+    if questions:
+        say("\nAsk it, for example:")
+    for question in questions:
+        say(f'  lumen-box ask "{question}"')
+
+
+def suggested(card: str) -> list[str]:
+    """The first questions that a model's card suggests: the list under its heading, one line each."""
+    _, _, section = card.partition(f"{TO_BEGIN_WITH}\n")
+    lines = section.partition("\n## ")[0].splitlines()
+    return [line.removeprefix("- ").strip() for line in lines if line.startswith("- ")][:SUGGESTED]
 
 
 @dataclass(frozen=True)
@@ -136,7 +151,7 @@ def _stop_earlier(folder: Path) -> None:
         subprocess.run(command, env=os.environ | earlier.variables(), stdin=subprocess.DEVNULL, capture_output=True)
 
 
-def _publish(stage: Stage, gguf: Path) -> None:
+def _publish(stage: Stage, gguf: Path, described: list[str]) -> None:
     stage.title("A publisher: it signs and encrypts, on a machine of its own")
     stage.run("publisher", "init", "publisher", "--name", "Demo publisher")
     root = stage.record("publisher", "root", "publisher", "--output", "root.json")
@@ -152,7 +167,7 @@ def _publish(stage: Stage, gguf: Path) -> None:
     stage.run("publisher", "enrol", "publisher", "box.json", "--fingerprint", box["words"])
 
     stage.title("The model is encrypted for this box, and signed by both halves of a hybrid key")
-    stage.run("publisher", "add-model", "publisher", str(gguf), "--name", "demo", "--version", "1.0.0")
+    stage.run("publisher", "add-model", "publisher", str(gguf), "--name", "demo", "--version", "1.0.0", *described)
     stage.run("publisher", "export", "publisher", "usb")
     say(_indented("\n".join(_tree(stage.folder / "usb"))))
 
@@ -200,7 +215,7 @@ def _take_into_service(stage: Stage) -> None:
     say(f"  {url}")
 
 
-def _talk(stage: Stage) -> None:
+def _talk(stage: Stage, questions: list[str]) -> None:
     if sys.stdin.isatty() and sys.stdout.isatty():
         stage.title("Yours")
         before = signal.signal(signal.SIGINT, lambda *_: None)  # Ctrl-C is for the chat: there it stops an answer
@@ -210,7 +225,7 @@ def _talk(stage: Stage) -> None:
         signal.signal(signal.SIGINT, before)
         return
     stage.title("One question")
-    answer = stage.run("ask", QUESTION)
+    answer = stage.run("ask", "--temperature", "0", questions[0] if questions else QUESTION)
     stage.title("Its answer")
     typer.echo(answer.strip())
 
