@@ -37,7 +37,8 @@ async def get_status(request: Request, principal: Annotated[Principal, Depends(m
 
 @router.get("/doctor")
 async def get_doctor(request: Request, principal: Annotated[Principal, Depends(may(Action.DIAGNOSE))]) -> Response:
-    findings = await asyncio.to_thread(examine, the_appliance(request))
+    serving = getattr(request.app.state, "serving", False)
+    findings = await asyncio.to_thread(examine, the_appliance(request), serving=serving)
     return Json({"findings": [finding.to_json() for finding in findings]})
 
 

@@ -222,7 +222,8 @@ def doctor(context: typer.Context, passphrase_file: PassphraseFile = None, as_js
     """Look over machine and box, and say what to do about what is wrong."""
     from .door import administer
 
-    record = administer(context, lambda client: client.get("/api/doctor"), passphrase_file=passphrase_file, keys=False)
+    keys = passphrase_file is not None  # without them most of it can be looked at, and nobody need be there
+    record = administer(context, lambda client: client.get("/api/doctor"), passphrase_file=passphrase_file, keys=keys)
     marks = {"good": "ok  ", "warning": "note", "bad": "BAD "}
     lines = []
     for finding in record["findings"]:

@@ -20,18 +20,27 @@ Name = Annotated[str, typer.Argument(metavar="NAME[@VERSION]", help="As `model l
 @model.command()
 def install(
     context: typer.Context,
-    medium: Annotated[Path, typer.Argument(help="The mount point of the medium, or its lumen-medium folder.")],
+    medium: Annotated[
+        Path, typer.Argument(metavar="MEDIUM", help="The mount point of the medium, or its lumen-medium folder.")
+    ],
     name: Annotated[
-        str | None, typer.Argument(metavar="[NAME[@VERSION]]", help="Without it, what is there is listed.")
+        str | None,
+        typer.Argument(
+            metavar="NAME[@VERSION]",
+            help="Without it, the only model there is; where there are several, they are listed.",
+        ),
     ] = None,
+    only_list: Annotated[bool, typer.Option("--list", help="Only show what is on the medium.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Verify everything, install nothing.")] = False,
     allow_expired: Annotated[
         bool, typer.Option("--allow-expired", help="Accept metadata that has expired. The log records who did.")
     ] = False,
-    check: Annotated[bool, typer.Option("--check", help="Verify everything, install nothing.")] = False,
     passphrase_file: PassphraseFile = None,
     as_json: Json = False,
 ) -> None:
     """Install a model from a medium. Interrupted, it goes on where it was."""
+    if only_list and (name or check):
+        raise UsageError("--list goes with no name, and not with --check.", kept="Nothing was changed.")
 
     async def work(client: Any) -> Any:
         chosen = name
@@ -39,7 +48,7 @@ def install(
             if chosen is None:
                 body = {"medium": await hand_over(client, medium), "allow_expired": allow_expired}
                 offered = (await client.work("/api/models/offered", body, report))["models"]
-                if len(offered) != 1:
+                if only_list or len(offered) != 1:
                     return {"offered": offered}
                 chosen = "{publisher}/{name}@{version}".format(**offered[0])
             ticket = await hand_over(client, medium)
@@ -48,8 +57,8 @@ def install(
 
     record = administer(context, work, passphrase_file=passphrase_file)
     emit(record, as_json, _offered_text(record["offered"]) if "offered" in record else _installed_text(record))
-    if "offered" in record and record["offered"] and not as_json:
-        say("Nothing was installed. Name the model to install after the medium.")
+    if record.get("offered") and not as_json:
+        say("Nothing was installed. To install one, write its name after the medium.")
 
 
 async def hand_over(client: Any, medium: Path) -> str:
@@ -58,7 +67,9 @@ async def hand_over(client: Any, medium: Path) -> str:
         fd = os.open(medium, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
         raise NotFound(
-            f"The medium {medium} cannot be opened: {error.strerror}.", then="Give the folder where it is mounted."
+            f"The medium {medium} cannot be opened: {error.strerror}.",
+            kept="Nothing was changed.",
+            then="Name the folder where it is mounted; `findmnt` shows what is.",
         ) from error
     try:
         ticket: str = await client.hand_over(fd)
@@ -134,7 +145,7 @@ def rollback(context: typer.Context, name: Name, passphrase_file: PassphraseFile
 
 @model.command()
 def verify(context: typer.Context, name: Name, passphrase_file: PassphraseFile = None, as_json: Json = False) -> None:
-    """Read every stored byte again and compare it with what was signed."""
+    """Compare every stored byte again with what was signed."""
     record = _work(context, "/api/models/verify", {"model": name}, passphrase_file)
     emit(record, as_json, f"{record['name']}@{record['version']} is whole.")
 

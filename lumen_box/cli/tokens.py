@@ -15,9 +15,12 @@ token = group("API tokens for other systems.")
 @token.command()
 def create(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(help="What the token is for.")],
-    scope: Annotated[list[str] | None, typer.Option(help="chat, models or metrics; may be repeated.")] = None,
-    days: Annotated[int, typer.Option(help="How long it lives.")] = 90,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What the token is for.")],
+    scope: Annotated[
+        list[str] | None,
+        typer.Option(metavar="SCOPE", help="chat, models or metrics; may be repeated. Else chat and models."),
+    ] = None,
+    days: Annotated[int, typer.Option(metavar="N", min=1, max=400, help="How long it lives.")] = 90,
     as_json: Json = False,
 ) -> None:
     """Make a token. It is shown this once."""
@@ -25,7 +28,9 @@ def create(
     record = administer(context, lambda client: client.post("/api/tokens", body), passphrase_file=None, keys=False)
     emit(record, as_json, record["token"])
     if not as_json:
-        say(f"It is good for {', '.join(record['scopes'])} until {record['expires_at']}.")
+        say(
+            f"It is shown this once. It is good for {' and '.join(record['scopes'])} until {record['expires_at'][:10]}."
+        )
 
 
 @token.command("list")
@@ -43,9 +48,12 @@ def _row(entry: dict[str, Any]) -> str:
 
 @token.command()
 def revoke(
-    context: typer.Context, identity: Annotated[str, typer.Argument(metavar="ID")], as_json: Json = False
+    context: typer.Context,
+    identity: Annotated[str, typer.Argument(metavar="ID", help="As `token list` shows it.")],
+    as_json: Json = False,
 ) -> None:
     """End a token now, and whatever runs under it."""
     path = f"/api/tokens/{identity}/revoke"
     record = administer(context, lambda client: client.post(path), passphrase_file=None, keys=False)
-    emit(record, as_json, f"The token {record['name']!r} is revoked; {record['ended']} answers under way were ended.")
+    ended = f" Answers that it had under way were ended: {record['ended']}." if record["ended"] else ""
+    emit(record, as_json, f"The token {record['name']!r} is revoked.{ended}")

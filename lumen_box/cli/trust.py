@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ..errors import UsageError
+from ..errors import Damaged, UsageError
 from .box import wrapped
 from .common import Json, PassphraseFile, emit, group, say
 from .door import administer
@@ -20,14 +20,23 @@ MAX_ROOT = 1024 * 1024
 @trust.command()
 def pin(
     context: typer.Context,
-    root: Annotated[Path, typer.Argument(help="The publisher's root, as `publisher root` wrote it.")],
-    fingerprint: Annotated[str, typer.Option(help="Its fingerprint, as it was read aloud: words or hex.")],
+    root: Annotated[
+        Path, typer.Argument(metavar="ROOT.json", help="The publisher's root, as `publisher root` wrote it.")
+    ],
+    fingerprint: Annotated[
+        str, typer.Option(metavar="WORDS", help="Its fingerprint as it was read aloud, in quotes: 32 words, or hex.")
+    ],
     passphrase_file: PassphraseFile = None,
     as_json: Json = False,
 ) -> None:
     """Trust a publisher from now on."""
     body = {"root": read_text(root), "fingerprint": fingerprint}
-    record = administer(context, lambda client: client.post("/api/trust/pin", body), passphrase_file=passphrase_file)
+    try:
+        record = administer(
+            context, lambda client: client.post("/api/trust/pin", body), passphrase_file=passphrase_file
+        )
+    except Damaged as error:
+        raise Damaged(f"{root} is not a publisher's root. {error.what}", kept=error.kept, then=error.then) from None
     emit(record, as_json, f"This box trusts {record['name']}; its models are called {record['alias']}/…")
 
 
@@ -48,7 +57,7 @@ def _publisher_text(publisher: dict[str, Any]) -> str:
 @enrolment.command()
 def export(
     context: typer.Context,
-    output: Annotated[Path, typer.Option("--output", help="The file to carry to the publisher.")],
+    output: Annotated[Path, typer.Option("--output", metavar="FILE", help="The file to carry to the publisher.")],
     passphrase_file: PassphraseFile = None,
     as_json: Json = False,
 ) -> None:

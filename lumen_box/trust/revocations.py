@@ -99,12 +99,23 @@ class Revocations:
     def refuse(self, *, path: str = "", objects: Iterable[str] = (), box: str = "") -> None:
         """``Untrusted`` if anything here was revoked."""
         if found := self.find(path=path, objects=objects, box=box):
+            mine = found is self.boxes.get(box)
+            what = "this box" if mine else _in_words(path)
             because = f" The publisher's reason: {found.reason}" if found.reason else ""
             raise Untrusted(
-                f"The publisher has revoked {path or 'this'}.{because}",
+                f"The publisher has revoked {what}.{because}",
                 kept="Nothing was changed.",
-                then="Ask the publisher for a version that replaces it.",
+                then="Ask the publisher why: a revoked box gets no models any more."
+                if mine
+                else "Ask the publisher for a version that replaces it.",
             )
+
+
+def _in_words(path: str) -> str:
+    if not path:
+        return "this"
+    target = TargetPath.parse(path)
+    return f"{target.name}@{target.version}"
 
 
 def _read(fields: Fields, name: str, key: str, pattern: str) -> dict[str, Revocation]:

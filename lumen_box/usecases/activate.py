@@ -44,7 +44,14 @@ async def roll_back(appliance: Appliance, wanted: ModelName, actor: str, report:
                 kept=f"{present.version} stays active.",
                 then="`lumen-box model activate NAME@VERSION` activates any installed version.",
             )
-        installed = box.catalogue.one(ModelName(present.name, present.publisher, before), aliases)
+        try:
+            installed = box.catalogue.one(ModelName(present.name, present.publisher, before), aliases)
+        except NotFound:
+            raise NotFound(
+                f"{present.name}@{before}, which was active before, is no longer installed.",
+                kept=f"{present.version} stays active.",
+                then="`lumen-box model activate NAME@VERSION` activates any installed version.",
+            ) from None
         with box.audit.act(Event.MODEL_ROLLED_BACK, actor, **_named(installed), previously=present.version):
             await _switch(appliance, installed, report)
             box.catalogue.activate(installed, make_default=False)

@@ -8,7 +8,7 @@ from typing import Any
 from ..audit import Event
 from ..catalogue import Installed, ModelName
 from ..clock import stamp
-from ..errors import Damaged, LumenError
+from ..errors import Damaged, LumenError, Sealed
 from ..progress import Report, Step
 from .appliance import Appliance
 from .media import Offer
@@ -77,6 +77,8 @@ def listing(appliance: Appliance) -> list[dict[str, Any]]:
     for installed in appliance.box.catalogue.installed():
         try:
             record = describe(appliance, installed).to_json()
+        except Sealed:
+            raise
         except LumenError as error:
             record = {"name": installed.name, "version": installed.version, "state": "damaged", "why": error.what}
         records.append({key: value for key, value in record.items() if key != "card"})

@@ -32,12 +32,16 @@ class Finding:
         return asdict(self)
 
 
-def examine(appliance: Appliance) -> list[Finding]:
-    """Looks at everything; a look that fails is a finding itself."""
+def examine(appliance: Appliance, *, serving: bool = True) -> list[Finding]:
+    """Looks at everything; a look that fails is a finding itself. ``serving`` is whether a gateway runs."""
     looks: list[Callable[[Appliance], list[Finding]]] = [
-        _sandbox, _engine, _space, _unfinished, _unnamed, _swap, _slots, _models, _clock,
+        _sandbox, _engine, _space, _unfinished, _unnamed, _swap, _slots, _keys, _models, _clock,
     ]  # fmt: skip
     findings: list[Finding] = []
+    if not serving:
+        looks.remove(_keys)
+        then = "Run `lumen-box serve --detach`."
+        findings.append(Finding("warning", "gateway", "No gateway runs: the box answers nobody.", then))
     for look in looks:
         try:
             findings += look(appliance)
@@ -127,9 +131,13 @@ def _slots(appliance: Appliance) -> list[Finding]:
             )
         if Path(key_file).stat().st_mode & 0o077:
             found.append(Finding("bad", "keys", "Others can read the key file.", f"Run `chmod 600 {key_file}`."))
-    if box.sealed:
-        found.append(Finding("warning", "keys", "The box is sealed.", "Run `lumen-box unlock`."))
-    return found or [Finding("good", "keys", "The box is open.")]
+    return found
+
+
+def _keys(appliance: Appliance) -> list[Finding]:
+    if appliance.sealed:
+        return [Finding("warning", "keys", "The box is sealed: it answers nobody.", "Run `lumen-box unlock`.")]
+    return [Finding("good", "keys", "The box is open.")]
 
 
 def _models(appliance: Appliance) -> list[Finding]:
@@ -139,7 +147,8 @@ def _models(appliance: Appliance) -> list[Finding]:
     ]
     active = appliance.box.catalogue.active()
     if not active:
-        return [Finding("warning", "models", "No model is active.", "Install one and activate it.")]
+        then = "`lumen-box model list` shows what is installed; `lumen-box model activate NAME` has it answer."
+        return [Finding("warning", "models", "No model is active.", then)]
     return failed or [Finding("good", "models", f"{len(active)} active.")]
 
 

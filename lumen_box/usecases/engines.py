@@ -28,8 +28,7 @@ from .publishers import Publishers
 from .purposes import CONTENT
 from .store import Store
 
-HEALTH_PROMPT = "Hello"
-HEALTH_TOKENS = 4
+PAUSE: Final = 0.2  # seconds between two looks at how far a model is loaded
 
 Start = Callable[[], Process]
 
@@ -45,64 +44,45 @@ class Sample:
     labels: tuple[tuple[str, str], ...]
 
 
-class Running:
-    """One model that is loaded and ready to answer."""
-
-    def __init__(self, installed: Installed, card: ModelCard, engine: Engine, renderer: Renderer) -> None:
-        self.installed, self.card, self.engine = installed, card, engine
-        self._renderer = renderer
-
-    async def render(self, messages: Sequence[dict[str, Any]]) -> str:
-        """The prompt of a conversation by the model's own template."""
-        return await self._renderer.render(messages)
-
-    def submit(self, request: protocol.Generate) -> Answer:
-        """Asks the engine. ``NoModel`` while there is none to ask."""
-        return self.engine.submit(request)
-
-    async def check_health(self) -> None:
-        """One real generation; ``NoModel`` if nothing comes out."""
-        async with self.engine.submit(protocol.Generate(HEALTH_PROMPT, GREEDY, max_tokens=HEALTH_TOKENS)) as answer:
-            finished = [news async for news in answer if isinstance(news, protocol.Finished)]
-        if not finished or finished[-1].reason not in ("stop", "length"):
-            raise NoModel("The model was loaded but did not answer.", then="Ask its publisher for another version.")
-
-    async def drain(self, seconds: float) -> None:
-        """Waits until nobody is being answered any more, or ``seconds`` have passed."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                while (status := self.engine.status()).running or status.waiting:
-                    await asyncio.sleep(0.05)
-
-    async def stop(self) -> None:
-        await self.engine.stop()
-        await self._renderer.close()
-
-
 class EngineRoom:
-    """Starts, finds and replaces running models. Lives on one event loop."""
+    """Starts, finds and replaces running models. Lives on one event loop, and changes what runs one change at a time."""
 
     def __init__(self, box: Box, publishers: Publishers, store: Store, start: Start) -> None:
         self._box, self._publishers, self._store, self._start = box, publishers, store, start
         self._running: dict[tuple[str, str], Running] = {}
         self._failed: dict[tuple[str, str], LumenError] = {}
         self._retiring: set[asyncio.Task[None]] = set()
+        self._lock = asyncio.Lock()
+        self._changer: asyncio.Task[Any] | None = None
         self.loading = False
+
+    @contextlib.asynccontextmanager
+    async def changing(self) -> AsyncIterator[None]:
+        """Whoever changes what runs waits here for the change before. :meth:`close` does not wait: it cancels."""
+        async with self._lock:
+            self._changer = asyncio.current_task()
+            try:
+                yield
+            finally:
+                self._changer = None
 
     async def open(self) -> None:
         """Loads every active model, one after the other."""
         self.loading = True
         try:
             for active in self._box.catalogue.active():
-                key = (active.publisher, active.name)
-                if key not in self._running:
-                    await self._open_one(key, ModelName(active.name, active.publisher, active.version))
+                async with self.changing():
+                    await self._open_one(active.publisher, active.name)
         finally:
             self.loading = False
 
-    async def _open_one(self, key: tuple[str, str], name: ModelName) -> None:
+    async def _open_one(self, publisher: str, name: str) -> None:
+        key = (publisher, name)
+        active = self._box.catalogue.active_version(publisher, name)
+        if active is None or key in self._running:  # changed while others were being loaded
+            return
         try:
-            installed = self._box.catalogue.one(name, {})
+            installed = self._box.catalogue.one(ModelName(name, publisher, active.version), {})
             self.refuse_revoked(installed, self._store.manifest(installed), only_stopped=True)
             self._running[key] = await self.start(installed)
             self._failed.pop(key, None)
@@ -110,29 +90,31 @@ class EngineRoom:
             self._failed[key] = error
 
     async def close(self) -> None:
+        """Unloads everything at once, also what is just being loaded."""
+        if self._changer is not None and self._changer is not asyncio.current_task():
+            self._changer.cancel()
         for task in self._retiring:
             task.cancel()
         await asyncio.gather(*self._retiring, return_exceptions=True)
-        await asyncio.gather(*(running.stop() for running in self._running.values()), return_exceptions=True)
-        self._running.clear()
+        async with self._lock:
+            await asyncio.gather(*(running.stop() for running in self._running.values()), return_exceptions=True)
+            self._running.clear()
 
-    async def start(self, installed: Installed) -> Running:
+    async def start(self, installed: Installed, report: Report = silent) -> Running:
         """A running model that nobody is sent to yet. Raises what is wrong with it, and leaves nothing behind."""
-        manifest = self._store.manifest(installed)
+        manifest, publisher = self._store.manifest(installed), self._publishers.get(installed.publisher)
         engine = Engine(
             self.weights(manifest), self._box.settings.engine, launch=self._start, reasoning=manifest.reasoning
         )
-        facts = await engine.start()
-        publisher = self._publishers.get(installed.publisher)
+        facts = await _loaded(engine, installed, report)
         card = ModelCard(
             id=f"{publisher.alias}/{installed.name}",
             created=int(parse_stamp(installed.installed_at).timestamp()),
             owned_by=publisher.alias,
             context=facts.context,
         )
-        renderer = Renderer(
-            manifest.template or facts.chat_template, bos=facts.bos, eos=facts.eos, clock=self._box.clock
-        )
+        template = manifest.template or facts.chat_template
+        renderer = Renderer(template, bos=facts.bos, eos=facts.eos, clock=self._box.clock)
         return Running(installed, card, engine, renderer)
 
     def weights(self, manifest: Manifest) -> Weights:
@@ -160,11 +142,11 @@ class EngineRoom:
         for key, running in list(self._running.items()):
             try:
                 self.refuse_revoked(running.installed, self._store.manifest(running.installed), only_stopped=True)
-            except LumenError as error:
+            except Untrusted as error:
                 del self._running[key]
                 self._failed[key] = error
                 await running.stop()
-                stopped.append(running.card.id)
+                stopped.append(f"{running.card.id}@{running.installed.version}")
         return stopped
 
     def running(self, publisher: str, name: str) -> Running | None:
@@ -210,7 +192,8 @@ class EngineRoom:
             raise NoModel(
                 f"{installed.name}@{installed.version} is active but not loaded."
                 + (f" {reason.what}" if reason else ""),
-                then="An operator can activate another version, or start the gateway again.",
+                then=(reason and reason.then)
+                or "An operator can activate another version, or start the gateway again.",
             )
         return running
 
@@ -231,6 +214,26 @@ class EngineRoom:
             if status.facts:
                 size = status.facts.resident_bytes
                 yield Sample("lumen_engine_loaded_bytes", "Memory of the worker after loading", size, "gauge", labels)
+
+
+async def _loaded(engine: Engine, installed: Installed, report: Report) -> protocol.ModelFacts:
+    """Starts the engine and tells how far it is. Whoever does not want to hear any more stops it."""
+    starting = asyncio.ensure_future(engine.start())
+    try:
+        while not starting.done():
+            await asyncio.wait({starting}, timeout=PAUSE)
+            report(Advance(engine.status().percent, 100, "%"))
+        return starting.result()
+    except OSError as error:
+        raise Damaged(
+            f"The stored weights of {installed.name}@{installed.version} cannot be read: {error.strerror}.",
+            then="Install the model again from its medium.",
+        ) from error
+    except BaseException:
+        starting.cancel()
+        await asyncio.gather(starting, return_exceptions=True)
+        await engine.stop()
+        raise
 
 
 def _wanted_name(name: str | None) -> ModelName | None:

@@ -188,7 +188,7 @@ def test_what_is_revoked_with_stop_stops_at_once(scene: Scene, stop: bool, tmp_p
             media.take_over(appliance, medium, ACTOR)
         stopped = await appliance.models.enforce_revocations()
         if stop:
-            assert stopped == ["demo-publisher/clinical"]
+            assert stopped == ["demo-publisher/clinical@1.0.0"]
             with pytest.raises(errors.NoModel, match="revoked"):
                 await answer(appliance)
         else:
