@@ -21,6 +21,7 @@ from .errors import NoSpace
 PRIVATE_FILE = 0o600
 PRIVATE_DIR = 0o700
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+_AT_ONCE = 1 << 20  # bytes of a write; for a larger one the kernel looks for larger runs of free memory, slowly
 
 
 class Disk:
@@ -42,7 +43,7 @@ class Disk:
         """All of ``data`` at ``offset``."""
         view = memoryview(data)
         while view:
-            count = os.pwrite(fd, view, offset)
+            count = os.pwrite(fd, view[:_AT_ONCE], offset)
             view, offset = view[count:], offset + count
 
     def allocate(self, fd: int, length: int) -> None:

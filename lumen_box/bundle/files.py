@@ -102,6 +102,14 @@ def read_at(fd: int, offset: int, size: int) -> bytes:
     return data + read_at(fd, offset + len(data), size - len(data))
 
 
+def read_into(fd: int, offset: int, out: memoryview) -> int:
+    """Fills ``out`` from ``offset`` on; the number of bytes, fewer than wanted only at the end of the file."""
+    done = 0
+    while done < len(out) and (count := os.preadv(fd, [out[done:]], offset + done)):
+        done += count
+    return done
+
+
 def names_in(folder: int) -> list[str]:
     """The names in a folder, sorted; ``Damaged`` where there are more than anybody writes."""
     names: list[str] = []

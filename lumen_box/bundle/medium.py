@@ -20,7 +20,7 @@ from ..errors import Damaged, NotFound, TooNew
 from . import layout, limits
 from .files import names_in, open_below, read_small
 from .manifest import StoredObject
-from .parts import missing, read_part
+from .parts import Room, fresh, missing, read_part
 
 _AGAIN = "Use an intact copy, or ask the publisher for a new one."
 
@@ -96,8 +96,10 @@ class Medium:
             os.close(folder)
         return [number for number in range(1, stored.slices.parts + 1) if layout.part_name(number) in there]
 
-    def segments(self, publisher: str, stored: StoredObject, start: int = 0) -> Iterator[tuple[int, bytes]]:
-        """Every segment from number ``start`` on, in order, as stored and with its hash verified.
+    def segments(
+        self, publisher: str, stored: StoredObject, start: int = 0, room: Room = fresh
+    ) -> Iterator[tuple[int, memoryview]]:
+        """Every segment from number ``start`` on, in order, as stored and with its hash verified, where ``room`` says.
 
         At most one segment is held at a time, 64 MiB. Raises ``PartMissing`` at the first part that is not here;
         ``Damaged`` for a part of another length, or a segment with another hash, after the sound ones before it.
@@ -108,7 +110,7 @@ class Medium:
             if folder is None:
                 raise missing(part, stored)
             try:
-                yield from read_part(folder, stored, part, start)
+                yield from read_part(folder, stored, part, start, room)
             finally:
                 os.close(folder)
 

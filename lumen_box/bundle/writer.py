@@ -25,7 +25,7 @@ from ..progress import Advance, Report, Step
 from ..trust.layout import ROOT, TIMESTAMP, parse_metadata_name
 from . import layout
 from .manifest import StoredObject
-from .parts import read_part
+from .parts import in_turn, read_part
 
 FILE_MODE, FOLDER_MODE = 0o644, 0o755
 SMALL_BLOCK, LARGE_BLOCK = 4 << 10, 32 << 10  # what a file takes at least, on a small file system and on a large one
@@ -205,10 +205,12 @@ def _write_part(root: Path, part: Part, disk: Disk) -> Iterator[int]:
         disk.fsync_dir(final.parent)
 
 
-def _segments(folder: Path, part: Part) -> Iterator[bytes]:
+def _segments(folder: Path, part: Part) -> Iterator[memoryview]:
+    """The segments of one part, each good until the next is asked for."""
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        for _, data in read_part(fd, part.carried.stored, part.number):
+        stored = part.carried.stored
+        for _, data in read_part(fd, stored, part.number, room=in_turn(stored.slices.segment_size(0), 1)):
             yield data
     except LumenError as error:
         raise Damaged(

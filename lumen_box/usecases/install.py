@@ -17,12 +17,15 @@ from dataclasses import dataclass
 from ..audit import Event
 from ..bundle.manifest import Manifest, StoredObject
 from ..bundle.medium import Medium
+from ..bundle.parts import in_turn
 from ..bundle.recipients import open_content_key
 from ..catalogue import Installed, ModelName
 from ..errors import LumenError, PartMissing, Untrusted
 from ..progress import Advance, Report, Step
 from ..sealed.recipient import RecipientKey
+from ..sealed.stream import HEADER
 from . import media
+from .ahead import ahead
 from .appliance import Appliance
 from .media import Offer
 from .purposes import CONTENT, RECIPIENT
@@ -167,20 +170,24 @@ class _Job:
     def read_through(self) -> None:
         """Every segment and the content key, without keeping anything."""
         self.report(Step(f"Reading {self.offer.name} {self.offer.version}"))
-        for index, segment in self.medium.segments(self.offer.publisher.id, self.stored):
+        room = in_turn(self.stored.slices.segment_size(0), 1)
+        for index, segment in self.medium.segments(self.offer.publisher.id, self.stored, room=room):
             if index == 0:
-                self._content_key(segment)
+                self._content_key(bytes(segment[:HEADER]))
             self.report(Advance(self.stored.slices.offset(index + 1), self.stored.stored_size))
 
     def _copy(self, staging: Staging) -> bytes:
         """Copies what is not staged yet; returns the content key, which is opened before anything is reserved."""
         self.report(Step(f"Copying {self.offer.name} {self.offer.version}"))
-        first = staging.first() or self._first_on_medium()
-        key = self._content_key(first)
-        staging.resume(self.report)
+        header = staging.header()
+        key = self._begin(staging, header) if header else b""
+        room = in_turn(self.stored.slices.segment_size(0), 2)  # one is written while the other is filled
+        arriving = self.medium.segments(self.offer.publisher.id, self.stored, staging.done, room)
         try:
-            for index, segment in self.medium.segments(self.offer.publisher.id, self.stored, start=staging.done):
-                staging.add(index, segment, self.report)
+            with contextlib.closing(ahead(arriving)) as segments:
+                for index, segment in segments:
+                    key = key or self._begin(staging, bytes(segment[:HEADER]))
+                    staging.add(index, segment, self.report)
         except PartMissing as error:
             raise PartMissing(
                 error.what,
@@ -189,11 +196,13 @@ class _Job:
             ) from error
         return key
 
-    def _first_on_medium(self) -> bytes:
-        """Segment 0: its header commits to the content key."""
-        return next(segment for _, segment in self.medium.segments(self.offer.publisher.id, self.stored))
+    def _begin(self, staging: Staging, header: bytes) -> bytes:
+        """The content key, to which the stream's header commits. Only then is space reserved for the rest."""
+        key = self._content_key(header)
+        staging.resume(self.report)
+        return key
 
-    def _content_key(self, first: bytes) -> bytes:
+    def _content_key(self, header: bytes) -> bytes:
         """The object's key, by the newest of this box's enrolments that the medium knows."""
         vault, identity = self.appliance.box.vault, self.appliance.box.identity
         keys = [
@@ -202,5 +211,5 @@ class _Job:
         for key in reversed(keys):
             sealed = self.medium.recipient(self.offer.publisher.id, self.stored.id, key.public.key_id)
             if sealed is not None:
-                return open_content_key(sealed, self.stored, identity.box_id, key, first)
-        return open_content_key(None, self.stored, identity.box_id, keys[0], first)
+                return open_content_key(sealed, self.stored, identity.box_id, key, header)
+        return open_content_key(None, self.stored, identity.box_id, keys[0], header)

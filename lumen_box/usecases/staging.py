@@ -27,6 +27,7 @@ from ..bundle.slices import Slices
 from ..errors import Damaged, TooNew
 from ..paths import Home
 from ..progress import Advance, Report
+from ..sealed.stream import HEADER
 
 MAX_JOURNAL = 1024
 _DATA, _JOURNAL = "data", "journal"
@@ -65,13 +66,13 @@ class Staging:
     def data(self) -> Path:
         return self._folder / _DATA
 
-    def first(self) -> bytes | None:
-        """Segment 0, if an interrupted run left it here, whole."""
+    def header(self) -> bytes | None:
+        """The stream's header, if an interrupted run left segment 0 here, whole."""
         if not self.data.exists() or self.data.stat().st_size != self._stored.stored_size:
             return None
         self._fd = self._disk.open(self.data)
         segment = self._read(0)
-        return segment if self._journalled() and self._right(0, segment) else None
+        return segment[:HEADER] if self._journalled() and self._right(0, segment) else None
 
     def resume(self, report: Report) -> None:
         """Reserves the space, or finds what an interrupted run left; then :attr:`done` says where to go on."""
@@ -84,7 +85,7 @@ class Staging:
             self.done = index + 1
             report(Advance(self._slices.offset(self.done), self._stored.stored_size))
 
-    def add(self, index: int, segment: bytes, report: Report) -> None:
+    def add(self, index: int, segment: memoryview, report: Report) -> None:
         """Writes a segment whose hash was verified while it was read, durably, and journals it."""
         if index != self.done or self._fd is None:
             raise ValueError("segments are added in order, after resume")

@@ -361,20 +361,38 @@ def test_a_medium_of_a_later_version_needs_a_newer_box(tmp_path: Path) -> None:
         Medium.open(tmp_path)
 
 
+def test_segments_are_put_where_there_is_room(stick: Stick) -> None:
+    stored = stick.objects[0].stored
+    room = parts.in_turn(stored.slices.segment_size(0), 2)
+    with Medium.open(stick.where) as medium:
+        stream = [(bytes(data), id(data.obj)) for _, data in medium.segments(PUBLISHER, stored, room=room)]
+    assert len(stream) > 2
+    assert b"".join(data for data, _ in stream) == whole(stick)
+    assert len({buffer for _, buffer in stream}) == 2
+
+
 def test_the_bytes_that_were_checked_are_the_bytes_that_are_used(stick: Stick, monkeypatch: pytest.MonkeyPatch) -> None:
     """Somebody rewrites every file right after it was read: nothing read is read again, so nobody notices."""
-    before, read = whole(stick), files.read_at
+    before, read, fill = whole(stick), files.read_at, files.read_into
 
-    def read_then_spoil(fd: int, offset: int, size: int) -> bytes:
-        data = read(fd, offset, size)
+    def spoil(fd: int, offset: int, size: int) -> None:
         path = Path(f"/proc/self/fd/{fd}").readlink()
         spoilt = bytearray(path.read_bytes())
         spoilt[offset : offset + size] = bytes(size)[: len(spoilt) - offset]
         path.write_bytes(spoilt)
+
+    def read_then_spoil(fd: int, offset: int, size: int) -> bytes:
+        data = read(fd, offset, size)
+        spoil(fd, offset, size)
         return data
 
+    def fill_then_spoil(fd: int, offset: int, out: memoryview) -> int:
+        count = fill(fd, offset, out)
+        spoil(fd, offset, len(out))
+        return count
+
     monkeypatch.setattr(files, "read_at", read_then_spoil)
-    monkeypatch.setattr(parts, "read_at", read_then_spoil)
+    monkeypatch.setattr(parts, "read_into", fill_then_spoil)
     assert stick.read() == before
     assert stick.part(1).read_bytes() == bytes(stick.part(1).stat().st_size)
     with Medium.open(stick.where) as medium:
