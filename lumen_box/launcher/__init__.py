@@ -1,7 +1,7 @@
 """The one place that starts what must not be trusted: engine, web, parsers, templates, grammars.
 
 A program is started in two steps. A *stage* (``stage.py``) takes away, in this order: namespaces, limits, capabilities,
-Landlock, seccomp; then it executes the program, which first of all makes itself undumpable (``child.py``). Only when
+Landlock, seccomp; then it becomes the program, which first of all makes itself undumpable (``child.py``). Only when
 the program has said over its control socket that it is ready may its starter send it a key.
 
 The stage and the child import this package too, and every start pays for what it imports: so the names below load

@@ -16,6 +16,7 @@ TYPE_CHECKING = False  # importing it from typing would cost a third of a start
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
+    from typing import Any
 
 FRAME = struct.Struct(">IB")  # length, kind
 ANSWER, REFUSED = 0, 1
@@ -29,14 +30,17 @@ def harden() -> None:
     kernel.set_undumpable()
 
 
-def run(module: str) -> None:
-    """Runs ``module`` as ``__main__``; the stage executes the interpreter with just this call."""
+def run(plan: dict[str, Any]) -> None:
+    """Runs the plan's module as ``__main__``: what the interpreter does once the stage has confined it."""
     harden()
     if seccomp.supported():
         seccomp.install(seccomp.second_filter(kernel.machine()))
+    sys.argv = ["", *plan["arguments"]]
+    sys.path[-1:] = plan["roots"]  # in place of the one that the stage was found by
+    sys.prefix = sys.exec_prefix = plan["prefix"]
     import runpy
 
-    runpy.run_module(module, run_name="__main__", alter_sys=True)
+    runpy.run_module(plan["module"], run_name="__main__", alter_sys=True)
 
 
 def enter() -> socket.socket:

@@ -29,11 +29,14 @@ KILL_SECONDS = 30.0  # giving back the memory of a large model takes its time
 
 _INHERITED = ("LANG", "LC_ALL", "LC_CTYPE", "TZ", "LD_LIBRARY_PATH", "OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES")
 _ALWAYS = {"HOME": "/", "PATH": "/usr/bin:/bin", "GGML_NO_BACKTRACE": "1"}
-_STAGE = "import sys; sys.path.append(sys.argv[1]); from lumen_box.launcher import stage; stage.main({})"
-_CHILD = (
-    "import sys; sys.path += {!r}; sys.prefix = sys.exec_prefix = {!r}; "
-    "from lumen_box.launcher.child import run; run({!r})"
-)
+_STAGE = """\
+import sys
+sys.path.append(sys.argv[1])
+from lumen_box.launcher import stage
+plan = stage.main({})
+from lumen_box.launcher.child import run
+run(plan)
+"""
 
 
 class Launcher(Protocol):
@@ -122,14 +125,14 @@ def _drain(pipe: IO[bytes], tail: bytearray) -> None:
 
 
 def start(program: Program, *, require: Confinement | None = None) -> Child:
-    """Starts ``program``, confined as well as this kernel allows, and returns once it has been executed.
+    """Starts ``program``, confined as well as this kernel allows, and returns once it has begun.
 
     Where namespaces are refused, Landlock and the system call filter take their place, and ``confinement`` says so.
 
     Raises:
         NotAllowed: this kernel cannot confine it, or less than ``require`` asks for; nothing runs then.
         NotFound: a path that the program names does not exist.
-        LumenError: it could not be executed.
+        LumenError: it could not be started.
     """
     asked = require or Confinement()
     view = view_of(program)
@@ -168,7 +171,7 @@ def _attempt(program: Program, view: View, least: Confinement) -> Child:
         for ours in (control, lifeline, status):
             unless_started.callback(ours.close)
         with far_control, far_lifeline, far_status:
-            monitor = _spawn(far_status.fileno(), far_lifeline.fileno(), far_control.fileno())
+            monitor = _spawn(program, far_status.fileno(), far_lifeline.fileno(), far_control.fileno())
         child = Child(monitor, 0, control, lifeline, Confinement())
         unless_started.callback(child.kill)
         _send_plan(monitor, _plan(program, view, least))
@@ -194,16 +197,17 @@ class _Failed(Exception):
     """The stage has said why, or has said nothing at all."""
 
 
-def _spawn(status: int, lifeline: int, control: int) -> subprocess.Popen[bytes]:
-    root = str(Path(lumen_box.__path__[0]).parent)
+def _spawn(program: Program, status: int, lifeline: int, control: int) -> subprocess.Popen[bytes]:
+    """The stage, with the program's environment and, for those who list processes, its name."""
+    root = os.path.realpath(Path(lumen_box.__path__[0]).parent)  # the program sees real paths alone
     code = _STAGE.format(f"{status}, {lifeline}, {control}")
     return subprocess.Popen(
-        [_interpreter(), "-I", "-S", "-c", code, root],
+        [_interpreter(), "-I", "-S", "-B", "-X", "utf8", "-c", code, root, program.module],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         pass_fds=(status, lifeline, control),
-        env=_inherited("LD_LIBRARY_PATH"),
+        env={**_inherited(*_INHERITED), **_ALWAYS, **program.environment},
         cwd="/",
         start_new_session=True,  # Ctrl-C at the terminal is for the starter
     )
@@ -218,7 +222,6 @@ def _inherited(*names: str) -> dict[str, str]:
 
 
 def _plan(program: Program, view: View, least: Confinement) -> dict[str, object]:
-    start_child = _CHILD.format(list(view.roots), sys.prefix, program.module)
     return {
         "namespaces": least.namespaces,
         "least": [least.landlock, int(least.seccomp)],
@@ -228,11 +231,9 @@ def _plan(program: Program, view: View, least: Confinement) -> dict[str, object]
         "devices": list(view.devices),
         "scratch": program.limits.scratch_bytes,
         "limits": _limits(program.limits),
-        "argv": [
-            *(_interpreter(), "-I", "-S", "-B", "-X", "utf8", "-c", start_child),
-            *(*program.args, "--control", str(CONTROL)),
-        ],
-        "environment": {**_inherited(*_INHERITED), **_ALWAYS, **program.environment},
+        "module": program.module,
+        "arguments": [*program.args, "--control", str(CONTROL)],
+        "prefix": sys.prefix,
     }
 
 

@@ -155,7 +155,7 @@ def supported() -> bool:
 
 
 def first_filter(own_pid: int, machine: str, *, scratch: bool) -> bytes:
-    """The filter that the stage installs before it executes the program, for a processor of ``supported`` kind."""
+    """The filter that the stage installs before it becomes the program, for a processor of ``supported`` kind."""
     program = _start(machine)
     for numbers in (*_REFUSED.values(), *(() if scratch else _REFUSED_WITHOUT_SCRATCH.values())):
         program += _refuse(_of(numbers, machine))

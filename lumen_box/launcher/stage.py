@@ -1,15 +1,19 @@
-"""Between the starter and the program: takes everything away, then executes the program.
+"""Between the starter and the program: takes everything away, then becomes the program.
 
 Two processes come out of it. The *monitor* is the starter's child and stays outside: it does nothing but wait, kills
 the program when the starter closes the lifeline (or dies, which closes it too), and ends with the program's status.
 The program is process 1 of its pid namespace and dies with the monitor.
 
-What it tells the starter goes over the status pipe, a line each, and the pipe closes when the program is executed:
+The program runs in the interpreter of this stage, which was executed outside of all namespaces, and not in one that is
+executed inside. For memory belongs to the user namespace that it was executed in, and the user who makes a namespace
+may look into whatever belongs to it, dumpable or not: so every process of the box's user could read the weights.
+
+What it tells the starter goes over the status pipe, a line each, and the pipe closes when the program begins:
 
     pid N              the program, as the starter sees it
-    refused WHY        namespaces cannot be had; nothing was executed
-    failed WHY         something else went wrong; nothing was executed
-    weak A S           Landlock ABI A and seccomp filter S (0 or 1) are less than asked for; nothing was executed
+    refused WHY        namespaces cannot be had; nothing was begun
+    failed WHY         something else went wrong; nothing was begun
+    weak A S           Landlock ABI A and seccomp filter S (0 or 1) are less than asked for; nothing was begun
     held A S           confined by Landlock ABI A and seccomp filter S
 
 This module is imported at every start: nothing heavier than ctypes.
@@ -32,20 +36,25 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
 CONTROL = 3  # the descriptor of the control socket in the program
+_DESCRIPTORS = 1 << 16  # more than the starter has passed on
 
 # How kernels say that namespaces cannot be had: forbidden, none left, or not built in. Anything else is a failure.
 _REFUSALS = (errno.EPERM, errno.EACCES, errno.ENOSPC, errno.EUSERS, errno.EINVAL, errno.ENOSYS)
 
 
-def main(status: int, lifeline: int, control: int) -> NoReturn:
-    """Runs the plan on standard input (marshal, from our own starter); the descriptors are those inherited."""
-    plan = marshal.load(os.fdopen(0, "rb", closefd=False))  # noqa: S302 - our own starter wrote it
+def main(status: int, lifeline: int, control: int) -> dict[str, Any]:
+    """Follows the plan on standard input (marshal, from our own starter); the descriptors are those inherited.
+
+    Returns the plan in the process that is now confined and is to run its program; the monitor does not return.
+    """
+    plan: dict[str, Any] = marshal.load(os.fdopen(0, "rb", closefd=False))  # noqa: S302 - our own starter wrote it
     status, lifeline, control = (_out_of_the_way(number) for number in (status, lifeline, control))
     if plan["namespaces"]:
         _or_say_refused(status, namespaces.enter_user_and_pid)
     pid = os.fork()
     if pid == 0:
         _become(plan, status, control)
+        return plan
     os.close(control)
     _say(status, f"pid {pid}")
     os.close(status)
@@ -53,7 +62,7 @@ def main(status: int, lifeline: int, control: int) -> NoReturn:
 
 
 def _out_of_the_way(number: int) -> int:
-    """The same open file above the numbers that the program gets, and closed when the program is executed."""
+    """The same open file above the numbers that the program gets."""
     moved = fcntl.fcntl(number, fcntl.F_DUPFD_CLOEXEC, CONTROL + 1)
     os.close(number)
     return moved
@@ -90,7 +99,8 @@ def _monitor(pid: int, lifeline: int) -> NoReturn:
     os._exit(code if code >= 0 else 128 - code)
 
 
-def _become(plan: dict[str, Any], status: int, control: int) -> NoReturn:
+def _become(plan: dict[str, Any], status: int, control: int) -> None:
+    """Confines this process. Returns with nothing open but a null input, the outputs and the control socket."""
     try:
         kernel.die_with_parent(kernel.SIGKILL)
         _volunteer_for_out_of_memory()
@@ -107,11 +117,10 @@ def _become(plan: dict[str, Any], status: int, control: int) -> NoReturn:
         _say(status, f"{'held' if enough else 'weak'} {held[0]} {held[1]}")
         if not enough:
             os._exit(1)
-        os.dup2(control, CONTROL, inheritable=True)
-        os.execve(plan["argv"][0], plan["argv"], plan["environment"])  # noqa: S606
+        os.dup2(control, CONTROL, inheritable=False)
+        os.closerange(CONTROL + 1, _DESCRIPTORS)
     except BaseException as error:
         _say(status, f"failed {error}")
-    finally:
         os._exit(1)
 
 

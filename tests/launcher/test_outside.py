@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -41,6 +43,31 @@ def _only_root(look: Callable[[], T], otherwise: T) -> T:
 def _open_files(pid: int, ask: Ask) -> dict[str, str]:
     folder = Path(f"/proc/{pid}/fd")
     return _only_root(lambda: {entry.name: os.readlink(entry) for entry in folder.iterdir()}, ask("open_files"))
+
+
+# Root may look into everything, so it gives up that one right first; anybody else has none.
+WITHOUT_THE_RIGHT = (
+    "import ctypes, os, sys; ctypes.CDLL(None).prctl(24, 19, 0, 0, 0);"  # PR_CAPBSET_DROP, CAP_SYS_PTRACE
+    "os.execv(sys.executable, [sys.executable, '-c', *sys.argv[1:]])"
+)
+LOOK_INTO = (
+    "import ctypes, os, sys, time; pid = int(sys.argv[1]) or os.fork() or time.sleep(60);"
+    "print(ctypes.CDLL(None).ptrace(0x4206, pid, None, None)); sys.argv[1] == '0' and os.kill(pid, 9)"  # PTRACE_SEIZE
+)
+
+
+def _looked_into(pid: int) -> bool:
+    """Whether another process of our own user may attach to ``pid``; 0 stands for a child of that process."""
+    command = [sys.executable, "-c", WITHOUT_THE_RIGHT, LOOK_INTO, str(pid)]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout == "0\n"
+
+
+def test_its_own_user_cannot_look_into_it() -> None:
+    """Whoever makes a user namespace has every right over what was executed in it, dumpable or not."""
+    assert _looked_into(0)
+    with probing.confined() as (child, ask):
+        assert ask("about")["dumpable"] == 0
+        assert not _looked_into(child.pid)
 
 
 def test_it_lives_in_namespaces_of_its_own() -> None:
