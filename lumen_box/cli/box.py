@@ -219,7 +219,7 @@ def _status_text(record: dict[str, Any]) -> str:
 
 
 def doctor(context: typer.Context, passphrase_file: PassphraseFile = None, as_json: Json = False) -> None:
-    """Look over machine and box, and say what to do about what is wrong."""
+    """Look over machine and box, and say what to do."""
     from .door import administer
 
     keys = passphrase_file is not None  # without them most of it can be looked at, and nobody need be there

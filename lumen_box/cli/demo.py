@@ -40,7 +40,7 @@ def demo(
         "demo"
     ),
 ) -> None:
-    """Make a publisher and a box, carry a model over, and chat with it."""
+    """Make a publisher and a box, carry a model over, and chat."""
     if not gguf.is_file():
         raise NotFound(f"There is no file {gguf}.", kept="Nothing was changed.", then="Name a model in GGUF form.")
     stage = Stage(folder.absolute(), _fresh(folder))

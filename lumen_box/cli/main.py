@@ -88,7 +88,7 @@ def main() -> None:
     """Runs the command line and ends the process with the exit code of what happened."""
     os.umask(0o077)  # nothing that is written here is for everybody to read
     try:
-        code = app(standalone_mode=False)
+        code = app(prog_name="lumen-box", standalone_mode=False)
     except LumenError as error:
         _end(error)
     except MISUSE as error:

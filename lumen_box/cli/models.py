@@ -154,11 +154,14 @@ def verify(context: typer.Context, name: Name, passphrase_file: PassphraseFile =
 def remove(
     context: typer.Context,
     name: Name,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask first.")] = False,
     passphrase_file: PassphraseFile = None,
     as_json: Json = False,
 ) -> None:
-    """Remove a version, its weights and its key, or give up an install that was not finished."""
+    """Remove a version, its weights and its key.
+
+    An install that was begun and not finished is given up in the same way.
+    """
     if not yes:
         _confirm(f"Remove {name} from this box?")
     body = {"model": name}

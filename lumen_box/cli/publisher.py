@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import NotAllowed, NotFound, UsageError
+from ..errors import Damaged, NotAllowed, NotFound, UsageError
 from .common import Json, emit, read_passphrase, reporting, say, size
 
 if TYPE_CHECKING:
@@ -31,14 +32,16 @@ app = typer.Typer(
 Dir = Annotated[Path, typer.Argument(metavar="DIR", help="The publisher's folder.")]
 Secret = Annotated[
     Path | None,
-    typer.Option("--passphrase-file", metavar="FILE", help=f"File with the passphrase; else ${PASSPHRASE}."),
+    typer.Option(
+        "--passphrase-file", metavar="FILE", readable=False, help=f"File with the passphrase; else ${PASSPHRASE}."
+    ),
 ]
 
 
 @app.command()
 def init(
     folder: Dir,
-    name: Annotated[str, typer.Option("--name", help="The publisher's name, as boxes will show it.")],
+    name: Annotated[str, typer.Option("--name", metavar="TEXT", help="The publisher's name, as boxes will show it.")],
     passphrase_file: Secret = None,
     as_json: Json = False,
 ) -> None:
@@ -51,6 +54,8 @@ def init(
         root = read_root(workspace.repository().root)
         value = {"publisher": workspace.id, "name": root.name, "fingerprint": root.fingerprint.hex}
         emit(value, as_json, f"The publisher {root.name!r} is in {folder}.\n{_spoken(root.fingerprint)}")
+    if not as_json:
+        say(f"\nNext: lumen-box publisher root {shlex.quote(str(folder))} --output root.json")
 
 
 @app.command()
@@ -60,7 +65,10 @@ def root(
     passphrase_file: Secret = None,
     as_json: Json = False,
 ) -> None:
-    """Write the root that boxes pin, and show its fingerprint to be read aloud."""
+    """Write the root, which boxes pin, and show its fingerprint.
+
+    The root holds the publisher's public keys. Whoever pins it at a box has the fingerprint read aloud, and compares.
+    """
     from ..atomic import Disk, write_file
     from ..trust.publisher_id import read_root
 
@@ -77,6 +85,16 @@ def root(
         "output": str(output),
     }
     emit(value, as_json, f"The root of {found.name!r} is in {output}.\n{_spoken(found.fingerprint)}")
+
+
+@app.command()
+def show(folder: Dir, passphrase_file: Secret = None, as_json: Json = False) -> None:
+    """Show the models that were added, and the boxes that are enrolled."""
+    from ..publisher.overview import overview
+
+    with _opened(folder, passphrase_file) as workspace:
+        record = overview(workspace)
+    emit(record, as_json, _overview_text(record))
 
 
 @app.command()
@@ -98,7 +116,12 @@ def enrol(
     expected = None if fingerprint is None else Fingerprint.parse(fingerprint)
     data = _read(box, MAX_ENROLMENT)
     with _opened(folder, passphrase_file) as workspace:
-        enrolment = enrol_box(workspace, data, expected)
+        try:
+            enrolment = enrol_box(workspace, data, expected)
+        except Damaged as error:
+            raise Damaged(
+                f"{box} is not a box's enrolment. {error.what}", kept="Nothing was changed.", then=error.then
+            ) from None
     value = {
         "box": enrolment.box_id,
         "name": enrolment.name,
@@ -111,8 +134,8 @@ def enrol(
 @app.command("add-model")
 def add_model(
     folder: Dir,
-    name: Annotated[str, typer.Option("--name", help="What boxes call it, such as clinical.")],
-    version: Annotated[str, typer.Option("--version", help="Such as 1.0.0; never used twice.")],
+    name: Annotated[str, typer.Option("--name", metavar="NAME", help="What boxes call it, such as clinical.")],
+    version: Annotated[str, typer.Option("--version", metavar="VERSION", help="Such as 1.0.0; never used twice.")],
     file: Annotated[
         Path | None, typer.Argument(metavar="FILE.gguf", help="The model; any part of a split one.")
     ] = None,
@@ -120,12 +143,15 @@ def add_model(
         str | None,
         typer.Option("--same-as", metavar="NAME@VERSION", help="Instead of a file: describe its weights anew."),
     ] = None,
-    release: Annotated[int | None, typer.Option("--release", min=1, help="Grows from version to version.")] = None,
+    release: Annotated[
+        int | None, typer.Option("--release", metavar="N", min=1, help="Grows from version to version.")
+    ] = None,
     min_release: Annotated[
-        int | None, typer.Option("--min-release", min=0, help="Boxes will not install an older release any more.")
+        int | None,
+        typer.Option("--min-release", metavar="N", min=0, help="Boxes will not install an older release any more."),
     ] = None,
     role: Annotated[str | None, typer.Option("--role", metavar="chat|embedding", help="What it is for.")] = None,
-    licence: Annotated[str | None, typer.Option("--licence", help="Its licence, in one line.")] = None,
+    licence: Annotated[str | None, typer.Option("--licence", metavar="TEXT", help="Its licence, in one line.")] = None,
     card: Annotated[Path | None, typer.Option("--card", metavar="FILE", help="A model card in Markdown.")] = None,
     template: Annotated[
         Path | None, typer.Option("--template", metavar="FILE", help="A chat template instead of the file's.")
@@ -208,13 +234,13 @@ def export(
 @app.command()
 def revoke(
     folder: Dir,
-    model: Annotated[str | None, typer.Argument(metavar="[NAME@VERSION]", help="The version to take back.")] = None,
+    model: Annotated[str | None, typer.Argument(metavar="NAME@VERSION", help="The version to take back.")] = None,
     object_id: Annotated[
         str | None, typer.Option("--object", metavar="ID", help="Instead: an object, with every version that uses it.")
     ] = None,
     box: Annotated[str | None, typer.Option("--box", metavar="BOX", help="Instead: a box, by name or id.")] = None,
     stop: Annotated[bool, typer.Option("--stop", help="Boxes also stop it where it runs.")] = False,
-    reason: Annotated[str, typer.Option("--reason", help="Why, in one line; boxes show it.")] = "",
+    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why, in one line; boxes show it.")] = "",
     passphrase_file: Secret = None,
     as_json: Json = False,
 ) -> None:
@@ -294,6 +320,20 @@ def _spoken(fingerprint: Fingerprint) -> str:
     words = fingerprint.words.split()
     lines = ["  " + " ".join(words[start : start + 8]) for start in range(0, len(words), 8)]
     return "\n".join(["Its fingerprint, to be read aloud:", *lines, f"  {fingerprint.hex}"])
+
+
+def _overview_text(record: dict[str, Any]) -> str:
+    def row(name: str, detail: str, entry: dict[str, Any]) -> str:
+        gone = "" if entry["revoked"] is None else f"  revoked{entry['revoked'] and ': '}{entry['revoked']}"
+        return f"  {name:32} {detail}{gone}"
+
+    models = [
+        row(f"{entry['name']}@{entry['version']}", f"{entry['quantisation']:7} {size(entry['size']):>9}", entry)
+        for entry in record["models"]
+    ]
+    boxes = [row(entry["name"] or "", entry["id"], entry) for entry in record["boxes"]]
+    heading = f"{record['name']}  {record['publisher']}"
+    return "\n".join([heading, "models", *(models or ["  none yet"]), "boxes", *(boxes or ["  none yet"])])
 
 
 def _described(manifest: Manifest) -> dict[str, object]:

@@ -54,7 +54,7 @@ def export(
     enrolled = workspace.enrolments()
     chosen = [enrolled[workspace.box_id(name)] for name in boxes] if boxes else list(enrolled.values())
     if not chosen:
-        report(Note("No box is enrolled yet, so none can open the models on this medium."))
+        report(Note("No box is enrolled, so none can open the models on this medium."))
     _sign_again_if_old(workspace)
     content = _content(workspace, chosen)
     media = plan(content, capacity)

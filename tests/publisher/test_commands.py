@@ -114,6 +114,21 @@ def test_the_other_commands(shell: Shell, folder: Path, box: Box) -> None:
     assert [item["number"] for item in media] == list(range(1, media[0]["of"] + 1)) and len(media) > 1
 
 
+def test_what_a_publisher_has_is_shown_with_what_it_took_back(shell: Shell, folder: Path, box: Box) -> None:
+    shell("add-model", "pub", "--same-as", "clinical@1.0.0", "--name", "clinical", "--version", "1.0.1")
+    shell("revoke", "pub", "clinical@1.0.0", "--reason", "Wrong doses.")
+    record = json.loads(shell("show", "pub", "--json"))
+    assert [(model["version"], model["revoked"]) for model in record["models"]] == [
+        ("1.0.0", "Wrong doses."),
+        ("1.0.1", None),
+    ]
+    assert [(entry["name"], entry["id"]) for entry in record["boxes"]] == [("Ward 7", box.fingerprint.hex)]
+    shell("revoke", "pub", "--box", "Ward 7")
+    said = shell("show", "pub")
+    assert "clinical@1.0.1" in said and "revoked: Wrong doses." in said
+    assert said.splitlines()[-1].split() == [box.fingerprint.hex, "revoked"]
+
+
 BAD: list[tuple[str, list[str], int, str]] = [
     ("no publisher", ["root", "elsewhere", "--output", "x"], 10, "publisher init"),
     ("a publisher already", ["init", "pub", "--name", "Other"], 2, "already"),
