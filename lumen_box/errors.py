@@ -142,4 +142,7 @@ def _family(root: type[LumenError]) -> list[type[LumenError]]:
 
 def by_code() -> dict[str, type[LumenError]]:
     """Every error by its ``code``, so that a client can raise what the gateway raised."""
-    return {kind.code: kind for kind in _family(LumenError)}
+    kinds: dict[str, type[LumenError]] = {}
+    for kind in _family(LumenError):
+        kinds.setdefault(kind.code, kind)  # a subclass without a code of its own does not stand in for its parent
+    return kinds

@@ -6,9 +6,11 @@ so its plain SHA-256 is enough to keep.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
 import secrets
+import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -16,6 +18,7 @@ from datetime import datetime, timedelta
 from sqlite_utils import Database
 
 from ..clock import Clock, parse_stamp, stamp
+from ..database.connection import in_our_words
 from ..errors import NotFound, Unauthenticated, UsageError
 
 SCOPES = frozenset({"chat", "models", "metrics"})  # what a token can be good for
@@ -57,17 +60,17 @@ class Tokens:
         identity = secrets.token_hex(8)
         text = f"{PREFIX}{identity}_{secrets.token_urlsafe(32)}"
         now = self._clock.now()
-        self._table.insert(
-            {
-                "id": identity,
-                "digest": _digest(text),
-                "name": name,
-                "scopes": " ".join(sorted(wanted)),
-                "created_at": stamp(now),
-                "created_by": created_by,
-                "expires_at": stamp(now + life),
-            }
-        )
+        row = {
+            "id": identity,
+            "digest": _digest(text),
+            "name": name,
+            "scopes": " ".join(sorted(wanted)),
+            "created_at": stamp(now),
+            "created_by": created_by,
+            "expires_at": stamp(now + life),
+        }
+        with in_our_words():
+            self._table.insert(row)
         return self._get(identity), text
 
     def listing(self) -> list[Token]:
@@ -77,7 +80,8 @@ class Tokens:
         """Ends a token for good. The gateway ends its streams."""
         token = self._get(identity)
         if not token.revoked:
-            self._table.update(identity, {"revoked_at": stamp(self._clock.now())})
+            with in_our_words():
+                self._table.update(identity, {"revoked_at": stamp(self._clock.now())})
         return self._get(identity)
 
     def authenticate(self, text: str) -> Token:
@@ -92,7 +96,8 @@ class Tokens:
             )
         today = stamp(self._clock.now())
         if (rows[0]["last_used"] or "")[:13] != today[:13]:  # to the hour: one write an hour is enough to know
-            self._table.update(str(rows[0]["id"]), {"last_used": today})
+            with contextlib.suppress(sqlite3.Error):  # a full disk keeps nobody from asking
+                self._table.update(str(rows[0]["id"]), {"last_used": today})
         return _token(rows[0])
 
     def still_valid(self, identity: str) -> bool:

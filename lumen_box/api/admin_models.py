@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Coroutine
+from concurrent.futures import CancelledError
 from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Depends
@@ -13,6 +14,7 @@ from starlette.responses import Response
 
 from ..bundle.medium import Medium
 from ..catalogue import Active, ModelName
+from ..errors import Interrupted
 from ..progress import Note, Report
 from ..schemas.admin import ActivateRequest, InstallRequest, MediumRequest, ModelRequest
 from ..usecases import activate, describe, install, media, removal
@@ -137,11 +139,12 @@ def _with_medium(
     room, loop = the_appliance(request).models, asyncio.get_running_loop()
 
     def run(report: Report) -> Any:
-        with medium:
-            result = work(medium, report)
-        for name in asyncio.run_coroutine_threadsafe(room.enforce_revocations(), loop).result():
-            report(Note(f"{name} was revoked by its publisher and has been stopped."))
-        return result
+        try:
+            with medium:
+                return work(medium, report)
+        finally:  # what a medium revokes stops, also where something else on it was refused
+            for name in asyncio.run_coroutine_threadsafe(room.enforce_revocations(), loop).result():
+                report(Note(f"{name} was revoked by its publisher and has been stopped."))
 
     return Progress(run)
 
@@ -149,4 +152,13 @@ def _with_medium(
 def _on_loop(work: Callable[[Report], Coroutine[Any, Any, T]], told: Callable[[T], Any]) -> Response:
     """Streams work that needs the event loop, on which the engines live."""
     loop = asyncio.get_running_loop()
-    return Progress(lambda report: told(asyncio.run_coroutine_threadsafe(work(report), loop).result()))
+
+    def run(report: Report) -> Any:
+        try:
+            return told(asyncio.run_coroutine_threadsafe(work(report), loop).result())
+        except CancelledError:
+            raise Interrupted(
+                "The box was sealed or stopped before this was done.", kept="What was active is active."
+            ) from None
+
+    return Progress(run)

@@ -148,13 +148,19 @@ class Generations:
     async def _sweep(self) -> None:
         while True:
             await asyncio.sleep(SWEEP_SECONDS)
-            now = self._clock.monotonic()
-            for one in list(self._all.values()):
-                if one.ended is not None and now - one.ended > KEPT_SECONDS:
-                    del self._all[one.id]
-            for credential in {one.owner.credential for one in self.live if one.owner.kind == "token"}:
-                if not self._still_valid(credential):
-                    self.end_of(credential)
+            try:
+                self._sweep_once()
+            except Exception as error:  # a failing look-up must not be the last one
+                unexpected(error)
+
+    def _sweep_once(self) -> None:
+        now = self._clock.monotonic()
+        for one in list(self._all.values()):
+            if one.ended is not None and now - one.ended > KEPT_SECONDS:
+                del self._all[one.id]
+        for credential in {one.owner.credential for one in self.live if one.owner.kind == "token"}:
+            if not self._still_valid(credential):
+                self.end_of(credential)
 
     def _full(self) -> QueueFull:
         """Guesses from past durations when a place in the queue will be free."""

@@ -31,6 +31,7 @@ MAX_WAITING = 16  # descriptors that nobody has redeemed yet
 MAX_CONNECTIONS = 16
 MAX_FDS = 4  # room for in one message; the kernel closes the rest
 EXCHANGE_SECONDS = 5.0
+PAUSE = 0.5  # seconds before accepting again where no descriptor is free
 GREETING = b"medium\n"
 
 
@@ -100,7 +101,12 @@ class Handover:
         async with asyncio.TaskGroup() as group:
             while True:
                 await places.acquire()
-                connection, _ = await loop.sock_accept(listener)
+                try:
+                    connection, _ = await loop.sock_accept(listener)
+                except OSError:  # no descriptor is free just now: whoever waits will be taken later
+                    places.release()
+                    await asyncio.sleep(PAUSE)
+                    continue
                 task = group.create_task(self._exchange(connection, peers))
                 task.add_done_callback(lambda _: places.release())
 

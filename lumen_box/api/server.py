@@ -127,6 +127,7 @@ def _server(app: FastAPI) -> uvicorn.Server:
         lifespan="off",
         loop="none",
         log_config=None,
+        log_level="error",  # what strangers send wrong would otherwise fill the log, a line each
         access_log=False,
         server_header=False,
         proxy_headers=False,

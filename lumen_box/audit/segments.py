@@ -44,6 +44,8 @@ class Segments:
             raise
 
     def close(self) -> None:
+        """Nothing can be appended any more: the number of the descriptor may soon be another file's."""
+        self._broken = True
         os.close(self._fd)
 
     def append(self, line: bytes) -> None:

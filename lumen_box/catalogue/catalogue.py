@@ -6,15 +6,13 @@ only the database knows is which version is active; a change of it is one transa
 
 from __future__ import annotations
 
-import contextlib
-import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
 from sqlite_utils import Database
 
 from ..clock import Clock, stamp
-from ..database.connection import translate
+from ..database.connection import in_our_words
 from ..errors import NoModel, NotFound, UsageError
 from .names import ModelName
 
@@ -54,11 +52,11 @@ class Catalogue:
         self._db, self._clock = database, clock
 
     def add(self, installed: Installed) -> None:
-        with _in_our_words():
+        with in_our_words():
             self._db.table("models").upsert(asdict(installed))
 
     def remove(self, installed: Installed) -> None:
-        with _in_our_words():
+        with in_our_words():
             self._db.table("models").delete(installed.key)
 
     def rebuild(self, found: Iterable[Installed]) -> None:
@@ -143,7 +141,7 @@ class Catalogue:
         previous = before.version if before and before.version != installed.version else None
         kept = before.previous if before and before.version == installed.version else previous
         row = Active(installed.publisher, installed.name, installed.version, kept, stamp(self._clock.now()))
-        with _in_our_words(), self._db.conn:
+        with in_our_words(), self._db.conn:
             self._db.conn.execute("BEGIN IMMEDIATE")
             self._db.table("active").upsert(asdict(row))
             if make_default or self.default(installed.role) is None:
@@ -153,18 +151,10 @@ class Catalogue:
 
     def deactivate(self, publisher: str, name: str) -> None:
         """Nothing answers under this name any more."""
-        with _in_our_words(), self._db.conn:
+        with in_our_words(), self._db.conn:
             self._db.conn.execute("BEGIN IMMEDIATE")
             self._db.conn.execute("DELETE FROM active WHERE publisher = ? AND name = ?", [publisher, name])
             self._db.conn.execute("DELETE FROM defaults WHERE publisher = ? AND name = ?", [publisher, name])
-
-
-@contextlib.contextmanager
-def _in_our_words() -> Iterator[None]:
-    try:
-        yield
-    except sqlite3.Error as error:
-        raise translate(error) from error
 
 
 def _none_active() -> NoModel:

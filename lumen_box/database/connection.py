@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 
 from sqlite_utils import Database
@@ -31,6 +33,15 @@ def open_database(path: Path) -> Database:
         connection.close()
         raise translate(error) from error
     return database
+
+
+@contextlib.contextmanager
+def in_our_words() -> Iterator[None]:
+    """Turns SQLite's errors into ours, where a person can do something about them."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise translate(error) from error
 
 
 def translate(error: sqlite3.Error) -> Exception:

@@ -7,14 +7,16 @@ fails. Whatever goes wrong before the pointer moves leaves what was active activ
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
 from pathlib import Path
 
 from ..audit import Event
 from ..catalogue import Active, Installed, ModelName
-from ..errors import LumenError, NotFound
+from ..errors import NotFound
 from ..progress import Note, Report, Step
 from .appliance import Appliance
-from .engines import Running
+from .running import Running
 
 HEADROOM = 1.1  # a loaded model takes about its size, and its context some more
 
@@ -27,8 +29,7 @@ async def activate(
     with box.administration():
         installed = box.catalogue.one(wanted, appliance.publishers.aliases())
         with box.audit.act(Event.MODEL_ACTIVATED, actor, **_named(installed)):
-            await _switch(appliance, installed, report)
-            box.catalogue.activate(installed, make_default=default)
+            await _switch(appliance, installed, report, lambda: box.catalogue.activate(installed, make_default=default))
         return _active(appliance, installed)
 
 
@@ -53,38 +54,44 @@ async def roll_back(appliance: Appliance, wanted: ModelName, actor: str, report:
                 then="`lumen-box model activate NAME@VERSION` activates any installed version.",
             ) from None
         with box.audit.act(Event.MODEL_ROLLED_BACK, actor, **_named(installed), previously=present.version):
-            await _switch(appliance, installed, report)
-            box.catalogue.activate(installed, make_default=False)
+            await _switch(appliance, installed, report, lambda: box.catalogue.activate(installed, make_default=False))
         return _active(appliance, installed)
 
 
-async def _switch(appliance: Appliance, installed: Installed, report: Report) -> None:
-    """Has ``installed`` answer in place of what does now, or leaves everything as it was and raises."""
+async def _switch(appliance: Appliance, installed: Installed, report: Report, commit: Callable[[], None]) -> None:
+    """Has ``installed`` answer in place of what does now, or leaves everything as it was and raises.
+
+    ``commit`` moves the pointer: after the new version has answered once, and before anybody is sent to it.
+    """
     room = appliance.models
-    manifest = appliance.store.manifest(installed)
-    room.refuse_revoked(installed, manifest)
-    before = room.running(installed.publisher, installed.name)
-    cramped = before is not None and manifest.model.size * HEADROOM > _available_memory()
-    if before and cramped:
-        report(Note("Both versions do not fit into memory: the old one is unloaded first. Answers under way end."))
-        await before.stop()
-    report(Step(f"Loading {installed.name} {installed.version}"))
-    try:
-        running = await _started(appliance, installed)
-    except LumenError:
-        if before and cramped:
-            report(Step(f"Loading {before.installed.version} again"))
-            room.put(await room.start(before.installed))
-        raise
-    replaced = room.put(running)
-    if replaced and not cramped:
-        room.retire(replaced)
+    async with room.changing():
+        manifest = appliance.store.manifest(installed)
+        room.refuse_revoked(installed, manifest)
+        before = room.running(installed.publisher, installed.name)
+        displaced = before if before and manifest.model.size * HEADROOM > _available_memory() else None
+        if displaced:
+            report(Note("Both versions do not fit into memory: the old one is unloaded first. Answers under way end."))
+        report(Step(f"Loading {installed.name} {installed.version}"))
+        try:
+            if displaced:
+                await displaced.stop()
+            running = await _started(appliance, installed, report, commit)
+        except asyncio.CancelledError:  # the box is being sealed or stopped: nothing is to come back
+            raise
+        except BaseException:
+            if displaced:
+                room.put(await room.start(displaced.installed))
+            raise
+        room.put(running)
+        if before and not displaced:
+            room.retire(before)
 
 
-async def _started(appliance: Appliance, installed: Installed) -> Running:
-    running = await appliance.models.start(installed)
+async def _started(appliance: Appliance, installed: Installed, report: Report, commit: Callable[[], None]) -> Running:
+    running = await appliance.models.start(installed, report)
     try:
         await running.check_health()
+        commit()
     except BaseException:
         await running.stop()
         raise

@@ -69,21 +69,25 @@ class Appliance:
 
     def open_models(self) -> None:
         """Begins to load what is active, in the background. Called on the event loop the engines live on."""
-        self._opening = asyncio.create_task(self.models.open())
+        if self._opening is None or self._opening.done():
+            self._opening = asyncio.create_task(self.models.open())
 
     async def seal(self, actor: str) -> None:
-        """Unloads every model and forgets the keys."""
-        if self._opening:
-            self._opening.cancel()
-        await self.models.close()
-        self.box.seal(actor)
+        """Unloads every model, also one that is just being loaded, and forgets the keys."""
+        await self._unload()
+        self.box.seal(actor)  # at once: whoever waited to change what runs finds the box sealed
 
     async def close(self) -> None:
+        """Unloads every model and lets go of the home, once no use case works on it any more."""
         self.stopping = True
+        await self._unload()
+        await asyncio.to_thread(self.box.close)
+
+    async def _unload(self) -> None:
         if self._opening:
             self._opening.cancel()
+            await asyncio.gather(self._opening, return_exceptions=True)
         await self.models.close()
-        self.box.close()
 
     def state(self) -> State:
         """Whether a question asked now would be answered, and if not, why."""

@@ -25,6 +25,8 @@ from ..vault.slots import Unlock
 from ..vault.vault import Vault
 from .home import HomeLock, check_private, read_identity
 
+PATIENCE = 60.0  # seconds that closing waits for a use case to notice that it is to stop
+
 
 class Box:
     """Everything behind the one door. Close it, or the lock stays until the process ends.
@@ -56,7 +58,8 @@ class Box:
         self._administration = threading.Lock()
 
     def close(self) -> None:
-        """Seals the box and lets go of the home."""
+        """Seals the box and lets go of the home, after the use case that may be at work in another thread."""
+        self._administration.acquire(timeout=PATIENCE)
         if self._vault:
             self._vault.close()
             self._vault = None

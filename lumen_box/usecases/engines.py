@@ -9,23 +9,24 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from ..bundle.manifest import Manifest
 from ..catalogue import Installed, ModelName
 from ..clock import parse_stamp
 from ..engine import protocol
 from ..engine.process import Process
-from ..engine.sampling import GREEDY
-from ..engine.supervisor import Answer, Engine, Weights
+from ..engine.supervisor import Engine, Weights
 from ..engine.templates import Renderer
-from ..errors import LumenError, NoModel, UsageError
+from ..errors import Damaged, LumenError, NoModel, Untrusted, UsageError
+from ..progress import Advance, Report, silent
 from ..schemas.models import ModelCard
 from .box import Box
 from .publishers import Publishers
 from .purposes import CONTENT
+from .running import Running
 from .store import Store
 
 PAUSE: Final = 0.2  # seconds between two looks at how far a model is loaded
@@ -45,7 +46,7 @@ class Sample:
 
 
 class EngineRoom:
-    """Starts, finds and replaces running models. Lives on one event loop, and changes what runs one change at a time."""
+    """Starts, finds and replaces running models. Lives on one event loop; one change of what runs at a time."""
 
     def __init__(self, box: Box, publishers: Publishers, store: Store, start: Start) -> None:
         self._box, self._publishers, self._store, self._start = box, publishers, store, start
@@ -102,15 +103,15 @@ class EngineRoom:
 
     async def start(self, installed: Installed, report: Report = silent) -> Running:
         """A running model that nobody is sent to yet. Raises what is wrong with it, and leaves nothing behind."""
-        manifest, publisher = self._store.manifest(installed), self._publishers.get(installed.publisher)
+        manifest, alias = self._store.manifest(installed), self._publishers.alias(installed.publisher)
         engine = Engine(
             self.weights(manifest), self._box.settings.engine, launch=self._start, reasoning=manifest.reasoning
         )
         facts = await _loaded(engine, installed, report)
         card = ModelCard(
-            id=f"{publisher.alias}/{installed.name}",
+            id=f"{alias}/{installed.name}",
             created=int(parse_stamp(installed.installed_at).timestamp()),
-            owned_by=publisher.alias,
+            owned_by=alias,
             context=facts.context,
         )
         template = manifest.template or facts.chat_template

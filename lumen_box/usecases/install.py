@@ -2,7 +2,8 @@
 
 The order is the safety argument. Everything that can refuse without copying comes first; the content key is opened
 before 40 GB are copied; the model exists when its manifest is renamed into place; floors rise last, so that a failed
-install never locks out the medium that would have worked.
+install never locks out the medium that would have worked. Only what the publisher has taken back counts at once,
+whatever becomes of the rest.
 
     intent → metadata → floors → revocations → key → space → segments → sandboxed check → key wrapped
            → object published → manifest published → catalogue → staging cleared → floors → outcome
@@ -61,8 +62,9 @@ def install(
         box.audit.act(Event.MODEL_INSTALLED, actor, wanted=str(wanted or ""), expired_allowed=allow_expired) as learned,
     ):
         report(Step("Verifying the medium"))
-        found = media.offers(media.verify(publishers, medium, actor, allow_expired=allow_expired))
-        offer = media.choose(found, wanted)
+        verified = media.verify(publishers, medium, actor, allow_expired=allow_expired)
+        media.keep_revocations(publishers, verified, actor)
+        offer = media.choose(media.offers(verified), wanted)
         learned |= {"publisher": offer.publisher.id, "model": offer.name, "version": offer.version}
         manifest, data = media.read_manifest(medium, offer)
         learned |= {"manifest": hashlib.sha256(data).hexdigest(), "object": manifest.model.id}
@@ -121,11 +123,11 @@ def check(
 ) -> Offer:
     """Verifies what :func:`install` would, down to every byte of the model and its key, and changes nothing."""
     report(Step("Verifying the medium"))
-    offer = media.choose(
-        media.offers(media.verify(appliance.publishers, medium, actor, allow_expired=allow_expired)), wanted
-    )
+    verified = media.verify(appliance.publishers, medium, actor, allow_expired=allow_expired)
+    offer = media.choose(media.offers(verified), wanted)
     manifest, data = media.read_manifest(medium, offer)
     media.refuse_unfit(offer, manifest, appliance.box.identity.box_id)
+    _refuse_other_weights(appliance, offer, manifest)
     _Job(appliance, medium, offer, manifest, data, actor, report).read_through()
     return offer
 

@@ -151,6 +151,13 @@ def _thing(manifest: Manifest) -> str:
     return f"{MODELS}/{manifest.name}"
 
 
+def keep_revocations(publishers: Publishers, verified: list[Verified], actor: str) -> None:
+    """Takes over the metadata of every publisher who takes something back that this box has not heard of yet."""
+    for source in verified:
+        if source.accepted.revocations != publishers.revocations(source.publisher.id):
+            publishers.keep(source.publisher, source.accepted, raised_floors(source, None), actor)
+
+
 def take_over(appliance: Appliance, medium: Medium, actor: str, *, allow_expired: bool = False) -> list[Offer]:
     """What is on a medium. Its newer metadata counts from now on: floors rise, and revocations take effect."""
     with appliance.box.administration():

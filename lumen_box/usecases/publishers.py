@@ -100,8 +100,12 @@ class Publishers:
         return [self.get(identity) for identity in self.box.vault.ids(PINNED)]
 
     def aliases(self) -> dict[str, str]:
-        """Ids by alias."""
-        return {publisher.alias: publisher.id for publisher in self.all()}
+        """Ids by alias, as the vault has them: asked for each question, and about no publisher's files."""
+        return {self._pin(identity)[0]: identity for identity in self.box.vault.ids(PINNED)}
+
+    def alias(self, identity: str) -> str:
+        """What people call this publisher; ``NotFound`` if it is not pinned."""
+        return self._pin(identity)[0]
 
     def get(self, identity: str) -> Publisher:
         """The pinned publisher with this id; ``NotFound`` if there is none, ``Damaged`` if its root was changed."""

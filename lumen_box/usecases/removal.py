@@ -68,10 +68,11 @@ def _refuse_active(appliance: Appliance, installed: Installed) -> None:
 async def _out_of_service(appliance: Appliance, installed: Installed) -> None:
     active = appliance.box.catalogue.active_version(installed.publisher, installed.name)
     if active and active.version == installed.version:
-        appliance.box.catalogue.deactivate(installed.publisher, installed.name)
-        running = appliance.models.take(installed.publisher, installed.name)
-        if running:
-            await running.stop()
+        async with appliance.models.changing():
+            appliance.box.catalogue.deactivate(installed.publisher, installed.name)
+            running = appliance.models.take(installed.publisher, installed.name)
+            if running:
+                await running.stop()
 
 
 def _begun(appliance: Appliance, wanted: ModelName, aliases: dict[str, str]) -> Unfinished | None:

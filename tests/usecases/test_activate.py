@@ -198,3 +198,99 @@ def test_what_is_revoked_with_stop_stops_at_once(scene: Scene, stop: bool, tmp_p
 
     with scene.appliance() as appliance:
         asyncio.run(run(appliance))
+
+
+def test_sealing_in_the_middle_of_an_activation_leaves_nothing_running(two: Scene) -> None:
+    async def run(appliance: Appliance) -> None:
+        activating = asyncio.create_task(start(appliance, "clinical@1.0.0"))
+        while not appliance.models._changer:
+            await asyncio.sleep(0)
+        await asyncio.sleep(0.05)
+        await appliance.seal(ACTOR)
+        with pytest.raises((asyncio.CancelledError, errors.Sealed)):
+            await activating
+        assert appliance.models.listing() == []
+
+    with two.appliance() as appliance:
+        asyncio.run(run(appliance))
+        assert appliance.box.catalogue.active() == []
+
+
+def test_activating_while_what_is_active_is_still_being_loaded(two: Scene) -> None:
+    async def prepare(appliance: Appliance) -> None:
+        await start(appliance, "clinical@1.0.0")
+        await appliance.models.close()
+
+    async def run(appliance: Appliance) -> None:
+        appliance.open_models()
+        appliance.open_models()
+        await asyncio.sleep(0)
+        assert await start(appliance, "clinical@1.1.0") == "1.1.0"
+        running = await appliance.models.get("clinical")
+        assert running.installed.version == "1.1.0"
+        await appliance.models.close()
+
+    with two.appliance() as appliance:
+        asyncio.run(prepare(appliance))
+    with two.appliance() as appliance:
+        asyncio.run(run(appliance))
+
+
+def test_a_pointer_that_cannot_be_moved_leaves_the_old_version_answering(
+    two: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def run(appliance: Appliance) -> None:
+        await start(appliance, "clinical@1.0.0")
+
+        def full(*_: object, **__: object) -> None:
+            raise errors.NoSpace("The disk is full.")
+
+        monkeypatch.setattr(appliance.box.catalogue, "activate", full)
+        with pytest.raises(errors.NoSpace):
+            await start(appliance, "clinical@1.1.0")
+        running = await appliance.models.get("clinical")
+        assert running.installed.version == "1.0.0"
+        assert await answer(appliance) == ANSWER
+        await appliance.models.close()
+
+    with two.appliance() as appliance:
+        asyncio.run(run(appliance))
+
+
+def test_a_missing_file_does_not_stop_the_other_models(two: Scene) -> None:
+    two.add("1.0.0", name="letters", now=LATER + timedelta(days=1))
+    two.export(now=LATER + timedelta(days=1))
+    two.install(wanted="letters@1.0.0")
+
+    async def prepare(appliance: Appliance) -> None:
+        await start(appliance, "clinical@1.1.0")
+        await start(appliance, "letters@1.0.0")
+        await appliance.models.close()
+        identity = appliance.box.catalogue.one(ModelName("clinical", version="1.1.0"), {}).object
+        (two.home.objects / identity).unlink()
+        await appliance.models.open()
+        assert await answer(appliance, "letters") == ANSWER
+        with pytest.raises(errors.NoModel, match="cannot be read"):
+            await answer(appliance, "clinical")
+        await appliance.models.close()
+
+    with two.appliance() as appliance:
+        asyncio.run(prepare(appliance))
+
+
+def test_progress_is_told_and_whoever_leaves_stops_the_loading(two: Scene) -> None:
+    from lumen_box.progress import Advance
+    from lumen_box.progress import Event as Progress
+
+    def leave(event: Progress) -> None:
+        if isinstance(event, Advance):
+            raise errors.Interrupted("The client went away.")
+
+    async def run(appliance: Appliance) -> None:
+        with pytest.raises(errors.Interrupted):
+            await activate.activate(appliance, ModelName.parse("clinical@1.0.0"), ACTOR, leave)
+        assert appliance.models.listing() == []
+
+    with two.appliance() as appliance:
+        asyncio.run(run(appliance))
+        assert appliance.box.catalogue.active() == []

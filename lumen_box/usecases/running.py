@@ -1,0 +1,53 @@
+"""One model that is loaded and ready to answer: its engine, its template, its card."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+from typing import Any, Final
+
+from ..catalogue import Installed
+from ..engine import protocol
+from ..engine.sampling import GREEDY
+from ..engine.supervisor import Answer, Engine
+from ..engine.templates import Renderer
+from ..errors import NoModel
+from ..schemas.models import ModelCard
+
+HEALTH_PROMPT: Final = "Hello"
+HEALTH_TOKENS: Final = 4
+
+
+class Running:
+    """One model that is loaded and ready to answer."""
+
+    def __init__(self, installed: Installed, card: ModelCard, engine: Engine, renderer: Renderer) -> None:
+        self.installed, self.card, self.engine = installed, card, engine
+        self._renderer = renderer
+
+    async def render(self, messages: Sequence[dict[str, Any]]) -> str:
+        """The prompt of a conversation by the model's own template."""
+        return await self._renderer.render(messages)
+
+    def submit(self, request: protocol.Generate) -> Answer:
+        """Asks the engine. ``NoModel`` while there is none to ask."""
+        return self.engine.submit(request)
+
+    async def check_health(self) -> None:
+        """One real generation; ``NoModel`` if nothing comes out."""
+        async with self.engine.submit(protocol.Generate(HEALTH_PROMPT, GREEDY, max_tokens=HEALTH_TOKENS)) as answer:
+            finished = [news async for news in answer if isinstance(news, protocol.Finished)]
+        if not finished or finished[-1].reason not in ("stop", "length"):
+            raise NoModel("The model was loaded but did not answer.", then="Ask its publisher for another version.")
+
+    async def drain(self, seconds: float) -> None:
+        """Waits until nobody is being answered any more, or ``seconds`` have passed."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while (status := self.engine.status()).running or status.waiting:
+                    await asyncio.sleep(0.05)
+
+    async def stop(self) -> None:
+        await self.engine.stop()
+        await self._renderer.close()
