@@ -29,14 +29,10 @@ KILL_SECONDS = 30.0  # giving back the memory of a large model takes its time
 
 _INHERITED = ("LANG", "LC_ALL", "LC_CTYPE", "TZ", "LD_LIBRARY_PATH", "OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES")
 _ALWAYS = {"HOME": "/", "PATH": "/usr/bin:/bin", "GGML_NO_BACKTRACE": "1"}
-_STAGE = """\
-import sys
-sys.path.append(sys.argv[1])
-from lumen_box.launcher import stage
-plan = stage.main({})
-from lumen_box.launcher.child import run
-run(plan)
-"""
+_STAGE = (
+    "import sys; sys.path.append(sys.argv[1]); from lumen_box.launcher import stage; plan = stage.main({}); "
+    "from lumen_box.launcher.child import run; run(plan)"
+)
 
 
 class Launcher(Protocol):
