@@ -57,7 +57,7 @@ class GatewayProtocol(H11Protocol):
         super().data_received(data)
         if self.conn.their_state is h11.IDLE and not self.transport.is_closing():
             self._expect_head()
-        elif not answered:  # else the rest of a body is awaited, and each byte of it must not give it more time
+        elif self.conn.our_state is not h11.DONE:  # else it is still the rest of a body, and gets no more time for it
             self._forget_head()
         self._discarded = self._discarded + len(data) if answered else 0
         if self._discarded > MAX_DISCARDED:

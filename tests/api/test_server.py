@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import resource
 import signal
 import socket
 import stat
@@ -189,6 +191,38 @@ def test_a_body_that_never_arrives_is_given_up(tmp_path: Path, monkeypatch: pyte
     run(scene())
 
 
+def test_what_a_stranger_goes_on_sending_after_the_answer_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or anybody could hold a connection for ever: each byte stops the server's timer for idle ones."""
+    monkeypatch.setattr(http.GatewayProtocol, "discard_seconds", 0.4)
+    unheard = b"POST /v1/models HTTP/1.1\r\nHost: localhost\r\nContent-Length: 8\r\n\r\n"
+
+    async def scene() -> None:
+        async with served(FakeBox(), tmp_path) as gateway:
+            reader, writer = await gateway.tcp()
+            writer.write(unheard)
+            await asyncio.wait_for(reader.readuntil(b"}}"), 2)
+            with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
+                for _ in range(7):
+                    writer.write(b"x")
+                    with contextlib.suppress(TimeoutError):
+                        await asyncio.wait_for(reader.readexactly(1), 0.1)
+            writer.close()
+            # whoever comes to an end in time goes on, for as long as the next answer takes
+            reader, writer = await gateway.tcp()
+            writer.write(unheard)
+            await asyncio.wait_for(reader.readuntil(b"}}"), 2)
+            writer.write(b"x" * 8 + request())
+            assert b"Hello" in await asyncio.wait_for(reader.readuntil(b"Hello"), 2)
+            await asyncio.sleep(0.5)
+            writer.write(request())
+            assert b"Hello" in await asyncio.wait_for(reader.readuntil(b"Hello"), 2)
+            writer.close()
+
+    run(scene())
+
+
 def test_ten_megabytes_over_a_real_connection_get_their_413(tmp_path: Path) -> None:
     async def scene() -> None:
         async with served(FakeBox(), tmp_path) as gateway:
@@ -237,6 +271,34 @@ def test_strangers_cannot_use_up_the_sockets_connections(tmp_path: Path, monkeyp
                 one.close()
 
     run(scene())
+
+
+def test_strangers_leave_room_for_everything_else_where_few_files_may_be_open(tmp_path: Path) -> None:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+
+    async def scene() -> None:
+        async with served(FakeBox(), tmp_path) as gateway:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (http.OTHER_DESCRIPTORS + 3, before[1]))
+            held = [await gateway.tcp() for _ in range(6)]
+            ended = [reader.at_eof() or await _ends(reader) for reader, _ in held]
+            assert ended == [False] * 3 + [True] * 3
+            for _, writer in held:
+                writer.close()
+
+    try:
+        run(scene())
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+async def _ends(reader: asyncio.StreamReader) -> bool:
+    """Whether the other end hangs up at once."""
+    try:
+        return await asyncio.wait_for(reader.read(1), 0.3) == b""
+    except ConnectionError:
+        return True
+    except TimeoutError:
+        return False
 
 
 def test_a_revoked_token_ends_its_live_stream_with_a_plain_error(tmp_path: Path) -> None:
