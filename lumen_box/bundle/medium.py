@@ -136,9 +136,9 @@ def _find(top: int, where: Path | int) -> int:
 
 
 def _no_medium(where: Path | int) -> NotFound:
-    named = "the folder handed over" if isinstance(where, int) else str(where)
+    named = "that folder" if isinstance(where, int) else str(where)
     return NotFound(
         f"There is no Lumen Box medium in {named}.",
         kept="Nothing was changed.",
-        then=f"Name the mount point, or the folder {layout.TOP} on it.",
+        then=f"Name the folder where it is mounted, or {layout.TOP} below it; `findmnt` shows what is.",
     )
