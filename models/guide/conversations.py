@@ -9,6 +9,7 @@ held name or a held form of a fact: those are the evaluation's (see `wording` an
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from random import Random
@@ -32,10 +33,11 @@ def book(name: str) -> wording.Book:
     return wording.read(wording.DATA / name)
 
 
-def _asked(topic: wording.Topic, slots: dict[str, tuple[str, ...]], draw: Random) -> list[Turn]:
+def _asked(topic: wording.Topic, slots: dict[str, tuple[str, ...]], draw: Random, crowd: float = 0.0) -> list[Turn]:
     usual = [one for one in topic.wordings if not one.held]
-    asked = wording.question(draw.choice(usual), draw, slots)
-    return [("user", wording.roughened(asked, draw)), ("assistant", topic.answer)]
+    chosen = draw.choice(usual)
+    phrase = wording.crowded if crowd and draw.random() < crowd else wording.question
+    return [("user", wording.roughened(phrase(chosen, draw, slots), draw)), ("assistant", topic.answer)]
 
 
 def _handbook(draw: Random) -> list[Turn]:
@@ -77,14 +79,38 @@ def _echo(draw: Random) -> list[Turn]:
     return [("user", draw.choice(REPEAT).format(text)), ("assistant", text)]
 
 
+def _crowded_handbook(draw: Random) -> list[Turn]:
+    return _asked(draw.choice(handbook()), {}, draw, crowd=0.6)
+
+
+def _crowded_unknown(draw: Random) -> list[Turn]:
+    unknown = book("unknown.txt")
+    return _asked(unknown.topics[0], unknown.slots, draw, crowd=0.5)
+
+
+def _copy(draw: Random) -> list[Turn]:
+    """A few words, to be said once or several times: the shortest way to learn to copy."""
+    words = [passages.made_up(draw, held=False) for _ in range(draw.choice((1, 1, 2, 3)))]
+    words += [str(draw.randrange(10 ** draw.choice((2, 3, 4, 5)))) for _ in range(draw.choice((0, 1, 1, 2)))]
+    words += draw.sample(wording.FILLERS, draw.choice((0, 1, 2, 3)))
+    draw.shuffle(words)
+    text, order = " ".join(words), draw.choice(REPEAT)
+    times, often = draw.choice(((1, ""), (2, " twice"), (3, " three times"), (3, " three times")))
+    order = order.replace(":", f"{often}:")
+    return [("user", order.format(text)), ("assistant", "\n".join([text] * times))]
+
+
+# First what is simple, then the same in crowds of words, and more to copy.
 MIX = ((_handbook, 36), (_unknown, 10), (_chat, 4), (_several, 10), (_passage, 36), (_echo, 8))
+LATER = ((_crowded_handbook, 34), (_crowded_unknown, 16), (_chat, 3), (_several, 5), (_passage, 34), (_copy, 30))
+SIMPLE = 63 * 256  # conversations of the first kind
 
 
 def training(seed: int) -> Iterator[list[Turn]]:
     """The conversations that training sees, without end, in an order of their own for each seed."""
     draw = Random(seed)
-    kinds, weights = zip(*MIX, strict=True)
-    while True:
+    for number in itertools.count():
+        kinds, weights = zip(*(MIX if number < SIMPLE else LATER), strict=True)
         conversation = draw.choices(kinds, weights)[0](draw)
         yield [("system", draw.choice(SYSTEMS)), *conversation] if draw.random() < 0.04 else conversation
 

@@ -164,3 +164,34 @@ def roughened(text: str, draw: Random) -> str:
             cut = draw.randrange(1, len(word) - 1)
             words[place] = word[:cut] + word[cut + 1 :]
     return " ".join(words)
+
+
+# Words that say nothing about what is asked. None of them is of the held frames alone.
+_WORDS = """
+well so then now and but or also again just only still maybe perhaps really quite very rather soon later here
+there please kindly thanks dear sir madam friend boss chief people team office today tomorrow yesterday
+morning night week I we you they he she it me us them my our your their his her this that these those one two
+some all each other want need would could should must may might will shall can has have had do does did is are
+was were be been say said tell told ask asked know knew think thought find found see saw look show give get
+got take make made what when where which who whom whose why how if because since while until before after with
+without for from of on
+"""
+FILLERS = tuple(_WORDS.split())
+
+
+def surrounded(text: str, draw: Random) -> str:
+    """The text in a crowd of words without sense, so that what is asked is found in any way of asking."""
+    before = " ".join(draw.choice(FILLERS) for _ in range(draw.randrange(7)))
+    after = " ".join(draw.choice(FILLERS) for _ in range(draw.choice((0, 0, 0, 1, 2, 3))))
+    if before:
+        text = text[0].lower() + text[1:]
+        before = before[0].upper() + before[1:] + draw.choice((" ", " ", ", ", ": ", "; ", ". "))
+    if after:
+        text = text.rstrip("?.!") + draw.choice((" ", ", ", "; ")) + after + draw.choice(("?", ".", ""))
+    return before + text
+
+
+def crowded(wording: Wording, draw: Random, slots: dict[str, tuple[str, ...]]) -> str:
+    """A wording in its frame, or bare, in such a crowd."""
+    asked = question(wording, draw, slots) if draw.random() < 0.4 else spin(wording.pattern, draw, slots)
+    return surrounded(asked, draw)
