@@ -114,7 +114,7 @@ def serve(
 
     box = Box(home)
     settings = box.settings.gateway
-    key = _startup_key(passphrase_file, box)
+    key = _named_passphrase(passphrase_file)
 
     def announce(bound: Any, sealed: bool) -> None:
         say(f"Lumen Box serves {bound.url} and {bound.socket}.")
@@ -122,19 +122,16 @@ def serve(
             say(SEALED)
 
     address, number = host or settings.host, settings.port if port is None else port
-    asyncio.run(run(box, address, number, key, announce))
+    asyncio.run(run(box, address, number, key, passphrase_file is None, announce))
     say("The gateway has stopped.")
 
 
-def _startup_key(passphrase_file: Path | None, box: Any) -> Any:
-    """What opens the box without a person: a key of its own, or a passphrase file that was named."""
+def _named_passphrase(passphrase_file: Path | None) -> Any:
+    """The passphrase in the file that was named by option or variable, or None."""
     import os
 
-    from ..usecases.slots import own_key
     from ..vault.slots import Passphrase
 
-    if passphrase_file is None and (key := own_key(box.settings)) is not None:
-        return key
     if passphrase_file is not None or os.environ.get(BOX_PASSPHRASE):
         return Passphrase(read_passphrase(passphrase_file, BOX_PASSPHRASE, ""))
     return None

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import stat
 import sys
 import time
@@ -24,6 +25,7 @@ from ..progress import Advance, Event, Note, Report, Step
 HOME_VARIABLE = "LUMEN_BOX_HOME"
 BOX_PASSPHRASE = "LUMEN_BOX_PASSPHRASE_FILE"  # noqa: S105 - the name of a variable that names a file
 SHORTEST_PASSPHRASE, LONGEST_PASSPHRASE = 8, 1024  # bytes
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # all but line feed and tab
 QUIET_SECONDS = 1.0  # what takes less shows nothing
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
@@ -117,7 +119,12 @@ def group(words: str) -> typer.Typer:
 
 def emit(value: object, as_json: bool, human: str) -> None:
     """Prints the result of a command on stdout: one JSON object or text for a person."""
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False) if as_json else human)
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=False) if as_json else plain(human))
+
+
+def plain(text: str) -> str:
+    """``text`` without what would steer a terminal: models, cards and workers must not write escape sequences."""
+    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def say(text: str, hanging: int = 0) -> None:
@@ -126,6 +133,7 @@ def say(text: str, hanging: int = 0) -> None:
     Lines that begin with a blank are left whole (they may be commands to copy), unless ``hanging`` says how far the
     further lines of one that is too long are indented.
     """
+    text = plain(text)
     typer.echo(_fitted(text, hanging) if sys.stderr.isatty() else text, err=True)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import os
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from typing import Any
 
 from ..errors import GatewayUnreachable, Locked, LumenError, by_code
 from ..paths import Home
+from .common import BOX_PASSPHRASE
 from .door import over_socket
 
 START_SECONDS = 60.0
@@ -36,11 +38,23 @@ def start(home: Home, host: str | None, port: int | None, passphrase_file: Path 
     began = os.fstat(fd).st_size
     try:
         child = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=fd, stderr=fd, start_new_session=True, cwd="/"
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=fd,
+            stderr=fd,
+            start_new_session=True,
+            cwd="/",
+            env=_environment(),
         )
     finally:
         os.close(fd)
     return asyncio.run(_until_ready(home, child, began))
+
+
+def _environment() -> dict[str, str]:
+    """This process's, with the passphrase's file named so that it is found from another folder."""
+    named = os.environ.get(BOX_PASSPHRASE)
+    return {**os.environ, BOX_PASSPHRASE: str(Path(named).absolute())} if named else dict(os.environ)
 
 
 async def _refuse_second(home: Home) -> None:
@@ -82,9 +96,21 @@ def _failed(home: Home, code: int, began: int) -> LumenError:
 
 
 def wait_until_gone(home: Home) -> None:
-    """Returns when the gateway has let go of its socket."""
+    """Returns when the gateway has let go of the home: its models are unloaded then, and another may start."""
     deadline = time.monotonic() + STOP_SECONDS
-    while home.socket.exists():
+    while home.socket.exists() or _held(home):
         if time.monotonic() > deadline:
             raise GatewayUnreachable("The gateway is still stopping.", then="Look again with `lumen-box status`.")
         time.sleep(0.05)
+
+
+def _held(home: Home) -> bool:
+    """Whether another process has the home."""
+    fd = os.open(home.lock, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False

@@ -96,16 +96,12 @@ async def _either(home: Home, passphrase_file: Path | None, keys: bool) -> Async
 async def _in_process(home: Home, passphrase_file: Path | None, keys: bool) -> AsyncIterator[Client]:
     from ..client.transport import connect
     from ..usecases.box import Box
-    from ..usecases.slots import own_key
+    from ..usecases.slots import opens_by_itself
     from .gateway import application, closing
 
     async with closing(Box(home)) as appliance, connect(app=application(appliance)) as client:
-        if keys:
-            key = own_key(appliance.box.settings) if passphrase_file is None else None
-            if key is not None:
-                appliance.unlock(key, "box")
-            else:
-                await unlock(client, passphrase_file)
+        if keys and (passphrase_file is not None or not opens_by_itself(appliance)):
+            await unlock(client, passphrase_file)
         yield client
 
 

@@ -13,9 +13,9 @@ from ..api.app import create_app
 from ..api.server import Bound, Gateway, Listen
 from ..audit import Event
 from ..audit.log import BOX
-from ..launcher import kernel
 from ..usecases.appliance import Appliance
 from ..usecases.box import Box
+from ..usecases.slots import opens_by_itself
 from ..vault.slots import Unlock
 
 ROUTERS = (admin_box.router, admin_trust.router, admin_models.router, admin_tokens.router)
@@ -36,16 +36,22 @@ async def closing(box: Box) -> AsyncIterator[Appliance]:
         await appliance.close()
 
 
-async def serve(box: Box, host: str, port: int, key: Unlock | None, announce: Callable[[Bound, bool], None]) -> None:
-    """Serves ``box`` until it is stopped; without ``key`` it starts sealed. ``announce`` is told where, and whether."""
-    _harden()
+async def serve(
+    box: Box, host: str, port: int, key: Unlock | None, by_itself: bool, announce: Callable[[Bound, bool], None]
+) -> None:
+    """Serves ``box`` until it is stopped.
+
+    It opens ``by_itself`` where that is asked and it can, else with ``key``, and starts sealed without one.
+    ``announce`` is told where it serves, and whether it is sealed.
+    """
+    _take_descriptors()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("uvicorn").setLevel(logging.WARNING)  # when it starts and stops is said in words already
     async with closing(box) as appliance:
         app = application(appliance)
         gateway = Gateway(app, Listen(box.home.socket, box.home.handover, host, port))
         app.state.serving, app.state.stop = True, gateway.stop
-        if key is not None:
+        if not (by_itself and opens_by_itself(appliance)) and key is not None:
             appliance.unlock(key, BOX)
 
         def ready(bound: Bound) -> None:
@@ -59,7 +65,7 @@ async def serve(box: Box, host: str, port: int, key: Unlock | None, announce: Ca
         box.audit.record(Event.GATEWAY_STOPPED, BOX)
 
 
-def _harden() -> None:
-    """No core dumps, and nobody of the same user may look into this process: it holds the keys."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    kernel.set_undumpable()
+def _take_descriptors() -> None:
+    """As many descriptors as this process may have: every connection takes one."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -13,6 +13,7 @@ import typer
 
 from .. import __version__
 from ..errors import Interrupted, LumenError, NoSpace, NotAllowed, UsageError
+from ..launcher.child import harden
 from . import box, demo, models, publisher, tokens, trust, use
 from .common import complain
 
@@ -86,6 +87,7 @@ app.command()(demo.demo)
 
 def main() -> None:
     """Runs the command line and ends the process with the exit code of what happened."""
+    harden()
     os.umask(0o077)  # nothing that is written here is for everybody to read
     try:
         code = app(prog_name="lumen-box", standalone_mode=False)

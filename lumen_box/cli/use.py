@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from ..errors import LumenError, NoModel, TooLong, UsageError
-from .common import Json, complain, emit, home_of, say
+from .common import Json, complain, emit, home_of, plain, say
 from .door import require_box, use
 
 MAX_INPUT = 8 * 1024 * 1024  # bytes from standard input
@@ -105,7 +105,7 @@ async def answer(
             told.reasoning += delta.reasoning
             told.finish, told.usage = delta.finish or told.finish, delta.usage or told.usage
             if live:
-                sys.stdout.write(delta.text)
+                sys.stdout.write(plain(delta.text))
                 sys.stdout.flush()
     if live:
         sys.stdout.write("\n")

@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 
+from ..audit.log import BOX
 from ..config import Settings
-from ..errors import Damaged
+from ..errors import Damaged, LumenError
 from ..vault.slots import MAX_KEY_FILE, MIN_KEY_FILE, KeyFile
+from .appliance import Appliance
 
 CREDENTIAL = "lumen-box-key"
+
+log = logging.getLogger(__name__)
+
+
+def opens_by_itself(appliance: Appliance) -> bool:
+    """Tries the key that opens this box without a person. One that does not is logged, and the box stays sealed."""
+    try:
+        key = own_key(appliance.settings)
+        if key is not None:
+            appliance.unlock(key, BOX)
+    except (LumenError, OSError) as error:
+        log.warning("The box did not open by itself: %s", error)
+    return not appliance.sealed
 
 
 def own_key(settings: Settings) -> KeyFile | None:

@@ -139,3 +139,29 @@ def test_help_is_quick(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
     assert "Commands:" in done.stdout
     assert done.stderr.strip() == "[]"
+
+
+def test_a_terminal_is_not_steered_by_what_is_shown() -> None:
+    from lumen_box.cli.common import plain
+
+    assert plain("a\x1b]52;c;ZXZpbA==\x07b\tc\nd\x9bm\r") == "a\N{REPLACEMENT CHARACTER}]52;c;ZXZpbA==" + (
+        "\N{REPLACEMENT CHARACTER}b\tc\nd\N{REPLACEMENT CHARACTER}m\N{REPLACEMENT CHARACTER}"
+    )
+
+
+def test_a_key_file_opens_the_box_and_a_stale_one_leaves_it_sealed(shell: Shell, tmp_path: Path) -> None:
+    key = tmp_path / "key"
+    key.touch(mode=0o600)
+    key.write_bytes(bytes(range(64)))
+    shell("init", "--key-file", str(key))
+    (tmp_path / "box" / "settings.toml").write_text(f'[vault]\nkey_file = "{key}"\n')
+    assert shell("trust", "show", LUMEN_BOX_PASSPHRASE_FILE="").out == "No publisher is pinned.\n"
+    key.write_bytes(bytes(64))
+    shell("trust", "show")  # by the passphrase
+    shell("serve", "--port", "0", "--detach", LUMEN_BOX_PASSPHRASE_FILE="")
+    assert shell("status", "--json").json["state"] == "sealed"
+    shell("unlock", LUMEN_BOX_PASSPHRASE_FILE="q")  # relative, as people write it
+    assert shell("status", "--json").json["sealed"] is False
+    shell("stop")
+    shell("serve", "--port", "0", "--detach", LUMEN_BOX_PASSPHRASE_FILE="q")
+    assert shell("status", "--json").json["sealed"] is False
