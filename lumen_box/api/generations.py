@@ -1,6 +1,7 @@
 """All generations of this gateway: how many there may be, who may see which, and how they are ended.
 
-Beyond the bound the answer is ``QueueFull``, at once. A generation whose token expires or is revoked ends within
+Beyond the bound the answer is ``QueueFull``, at once. Nobody alone takes all places, so that one token that asks
+without end leaves room for everybody else. A generation whose token expires or is revoked ends within
 ``SWEEP_SECONDS``.
 """
 
@@ -42,6 +43,11 @@ class Bounds:
     def total(self) -> int:
         return self.places + self.queue
 
+    @property
+    def of_one(self) -> int:
+        """How many one owner may have: a quarter stays for the others."""
+        return self.total - self.total // 4
+
 
 class Generations:
     """All generations of this gateway."""
@@ -72,9 +78,11 @@ class Generations:
         """Starts ``job``. Raises ``QueueFull`` or ``Stopping`` without having started anything."""
         if self._stopping:
             raise _stopping()
-        if len(self.live) >= self._bounds.total:
+        live = self.live
+        theirs = sum(one.owner.id == owner.id for one in live)
+        if len(live) >= self._bounds.total or theirs >= self._bounds.of_one:
             self._metrics.rejected.add()
-            raise self._full()
+            raise self._full(len(live), theirs)
         now = self._clock.monotonic()
         created = int(self._clock.now().timestamp())
         generation = Generation(owner, model, now, created, priority, detached)
@@ -162,12 +170,12 @@ class Generations:
             if not self._still_valid(credential):
                 self.end_of(credential)
 
-    def _full(self) -> QueueFull:
+    def _full(self, live: int, theirs: int) -> QueueFull:
         """Guesses from past durations when a place in the queue will be free."""
         usual = sum(self._durations) / len(self._durations) if self._durations else 1.0
         seconds = min(MAX_RETRY_SECONDS, max(1, round(usual / max(1, self._bounds.places))))
         return QueueFull(
-            f"The queue is full: {len(self.live)} requests are being answered or waiting.",
+            f"The queue is full: {live} requests are being answered or waiting, {theirs} of them yours.",
             kept="This one was not taken on.",
             then=f"Try again in {seconds} seconds.",
             retry_after=seconds,

@@ -100,6 +100,23 @@ def test_beyond_the_bound_the_answer_is_no_at_once() -> None:
     run(scene())
 
 
+def test_nobody_alone_takes_every_place() -> None:
+    async def scene() -> None:
+        desk = Desk(places=2, queue=6)
+        for _ in range(6):
+            desk.begin(hangs(), ANNA)
+        with pytest.raises(QueueFull, match="6 of them yours"):
+            desk.begin(hangs(), ANNA)
+        for _ in range(2):
+            desk.begin(hangs(), BERT)
+        with pytest.raises(QueueFull, match="8 requests are being answered or waiting, 2 of them yours"):
+            desk.begin(hangs(), BERT)
+        desk.generations.stop_all(Interrupted("enough"))
+        await settled()
+
+    run(scene())
+
+
 def test_waiting_means_that_the_engine_has_not_accepted_it() -> None:
     async def scene() -> None:
         desk = Desk()
