@@ -5,13 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
-from .limits import MAX_NAME, Length
+from .limits import MAX_NAME, Length, Range
 from .sampling import STRICT
 
 Name = Annotated[str, Length(1, MAX_NAME)]
+Scope = Annotated[str, Length(1, 16)]
 MAX_SECRET = 8192  # characters of base64
 MAX_ROOT = 1024 * 1024  # characters of a root
 MAX_FINGERPRINT = 1024
+MAX_SCOPES = 8
+MAX_DAYS = 400
 
 
 @dataclass(frozen=True)
@@ -80,5 +83,5 @@ class TokenRequest:
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
 
     name: Name
-    scopes: list[Name]
-    days: int
+    scopes: Annotated[list[Scope], Length(1, MAX_SCOPES)]
+    days: Annotated[int, Range(1, MAX_DAYS)]
