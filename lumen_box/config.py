@@ -16,6 +16,17 @@ from .errors import UsageError
 
 LARGEST_FILE = 64 * 1024
 
+# Where not every number from 0 up makes sense.
+_RANGES = {
+    "gateway.port": (0, 65535),
+    "gateway.queue": (1, 100_000),
+    "gateway.body_bytes": (1024, 2**30),
+    "engine.parallel": (1, 256),
+    "engine.batch": (32, 65536),
+    "engine.threads": (0, 1024),
+    "engine.gpu_layers": (-1, 10_000),
+}
+
 
 @dataclass(frozen=True)
 class GatewaySettings:
@@ -25,7 +36,6 @@ class GatewaySettings:
     port: int = 8180  # 0 = any free port
     queue: int = 64  # requests that may wait for a place in the engine
     body_bytes: int = 8 * 1024 * 1024  # of one request
-    start_seconds: int = 600  # for a model to load
 
 
 @dataclass(frozen=True)
@@ -90,8 +100,9 @@ def _section(path: Path, name: str, kind: type[T], table: Any) -> T:
             _unknown(path, f"{name}.{key}")
         if type(value) is not types[key]:
             raise _wrong(path, f"{name}.{key} is not of type {types[key].__name__}")
-        if isinstance(value, int) and value < -1:
-            raise _wrong(path, f"{name}.{key} is negative")
+        least, most = _RANGES.get(f"{name}.{key}", (0, 2**31 - 1))
+        if type(value) is int and not least <= value <= most:
+            raise _wrong(path, f"{name}.{key} is not between {least} and {most}")
     return dataclasses.replace(kind(), **table)  # type: ignore[type-var]
 
 

@@ -5,13 +5,13 @@
   lock                     one process at a time
   settings.toml            what the administrator has set (optional)
   vault/keyring.a|b        the two copies of the keyring
-  trust/<publisher id>/    pinned root, TUF metadata (``metadata/``)
+  trust/<publisher id>/    pinned root, accepted metadata
   models/<publisher id>/<name>/<version>/   manifest.json
   objects/<object id>      one ciphertext stream each, as it came
   staging/                 installs under way
   audit/                   segments of the log
   box.db                   catalogue, tokens
-  run/                     sockets, pid, log of the detached gateway
+  run/                     sockets, log of the detached gateway
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What long work says about itself while it runs.
 
-A use case is a generator of these; whoever runs it shows them. ``Step`` announces a stage by name, ``Advance``
+A use case reports these as it goes; whoever runs it shows them. ``Step`` announces a stage by name, ``Advance``
 says how far the stage is (``done`` of ``total``, in ``unit``), ``Note`` is a sentence worth keeping on screen.
 """
 

@@ -30,7 +30,6 @@ class Action(StrEnum):
     EXPORT_ENROLMENT = "export the enrolment"
     MANAGE_MODELS = "install, activate or remove models"
     MANAGE_TOKENS = "manage tokens"
-    MANAGE_KEYS = "manage keys"
     DIAGNOSE = "diagnose the box"
 
 
@@ -62,7 +61,6 @@ RULES: Mapping[Action, Rule] = {
     Action.EXPORT_ENROLMENT: Rule(_OPERATORS),
     Action.MANAGE_MODELS: Rule(_OPERATORS),
     Action.MANAGE_TOKENS: Rule(_ADMINISTRATORS),
-    Action.MANAGE_KEYS: Rule(_ADMINISTRATORS),
     Action.DIAGNOSE: Rule(_OPERATORS),
 }
 

@@ -43,7 +43,6 @@ class Event(StrEnum):
     UNSEALED = "vault.unsealed"
     SEALED = "vault.sealed"
     KEYRING_CHANGED = "keyring.changed"
-    KEK_ROTATED = "key.rotated"
     TRUST_PINNED = "trust.pinned"
     TRUST_UPDATED = "trust.updated"
     EXPIRY_OVERRIDDEN = "trust.expiry_overridden"

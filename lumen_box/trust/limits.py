@@ -27,4 +27,3 @@ MAX_BYTES = {
     "models": 4 << 20,
     "software": 4 << 20,
 }
-MAX_METADATA_BYTES = max(MAX_BYTES.values())

@@ -42,9 +42,6 @@ class Store:
         path = self._folder(*installed.key) / _NAME
         return Manifest.parse(_read(path), path=f"models/{installed.name}/{installed.version}.json")
 
-    def manifest_bytes(self, installed: Installed) -> bytes:
-        return _read(self._folder(*installed.key) / _NAME)
-
     def has(self, key: tuple[str, str, str]) -> bool:
         """Whether a manifest is in place, readable or not, for this publisher, name and version."""
         return (self._folder(*key) / _NAME).exists()

@@ -26,7 +26,7 @@ class Change:
         self.wanted: dict[Name, bytes | None] = {}  # None: to be deleted
 
     def put(self, purpose: str, id: str, secret: bytes) -> None:
-        """Adds a secret, or replaces the one of that purpose and id. At most 64 KiB; ``ValueError`` beyond the caps."""
+        """Adds a secret, or replaces the one of that purpose and id. At most 4 MiB; ``ValueError`` beyond the caps."""
         if not _PURPOSE.fullmatch(purpose) or purpose in RESERVED:
             raise ValueError(f"{purpose!r} is not a purpose")
         if not _ID.fullmatch(id) or len(secret) > MAX_SECRET:

@@ -265,8 +265,20 @@ def test_what_was_revoked_is_not_installed(scene: Scene, what: str) -> None:
         else:
             revoke(workspace, box="Ward 7")
     scene.export()
-    with pytest.raises((errors.Untrusted, errors.NotFound, errors.NotForThisBox)):
+    with pytest.raises(errors.Untrusted, match="revoked") as refused:
         scene.install()
+    assert refused.value.exit_code == 20
+
+
+def test_a_refused_install_still_hears_what_was_revoked(scene: Scene) -> None:
+    scene.install()
+    with scene.publisher() as workspace:
+        revoke(workspace, model="clinical@1.0.0")
+    scene.export()
+    with pytest.raises(errors.Untrusted):
+        scene.install()
+    with scene.appliance() as appliance:
+        assert describe.listing(appliance)[0]["state"] == "revoked"
 
 
 def test_what_was_revoked_after_installing_is_not_activated(scene: Scene) -> None:
