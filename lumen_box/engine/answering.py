@@ -30,6 +30,7 @@ from .scheduler import Running
 from .text import AnswerText
 from .tokenizing import tokenize
 
+USUAL_PIECE = 8  # characters of a token; a text with fewer is not worth a look at the whole vocabulary
 UNLIKELY = -9999.0  # a logarithm that JSON can hold, for a probability of nothing
 
 
@@ -41,6 +42,7 @@ def prompt_tokens(model: Model, request: Generate, context: int) -> list[int]:
         UsageError: an impossible token or limit.
     """
     if isinstance(request.prompt, str):
+        _refuse_hopeless(model, request.prompt, context)
         ids = tokenize(model, request.prompt, add_special=True, parse_special=request.parse_special)
     else:
         ids = list(request.prompt)
@@ -56,6 +58,18 @@ def prompt_tokens(model: Model, request: Generate, context: int) -> list[int]:
             then="Shorten the prompt.",
         )
     return ids
+
+
+def _refuse_hopeless(model: Model, text: str, context: int) -> None:
+    """``TooLong`` for a text that cannot fit whatever its tokens are, without spending seconds on finding them."""
+    if len(text) <= context * USUAL_PIECE or model.longest_piece is None:
+        return
+    least = len(text.encode("utf-8", "replace")) // model.longest_piece
+    if least >= context:
+        raise TooLong(
+            f"The prompt has {least} tokens or more, but this model's context is {context} with the answer.",
+            then="Shorten the prompt.",
+        )
 
 
 def check_limits(request: Generate) -> None:

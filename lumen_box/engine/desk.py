@@ -1,7 +1,8 @@
 """Where requests come in: reads them, and prepares each until it can be scheduled.
 
 Two threads. One reads messages, so that a cancellation is never behind a long text; the other turns prompts into
-tokens. A request cancelled before it was prepared never reaches the decode thread.
+tokens. A request cancelled before its turn is not prepared at all, and one cancelled meanwhile never reaches the decode
+thread.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from ..errors import LumenError
 from .answering import Answering, check_limits, prompt_tokens
 from .framing import ProtocolError
 from .loading import LoadedModel
+from .pile import Pile
 from .protocol import Cancel, Finished, Generate, Refused, Stop, Timings, TokenIds, Tokenize, ToWorker, Usage
 from .tokenizing import tokenize
 from .wire import Inbox, Outbox
@@ -47,7 +49,7 @@ class Desk:
     ) -> None:
         self._loaded, self._markers, self._work, self._outbox = loaded, markers, work, outbox
         self._began = 0.0  # when the present request came to be prepared; 0 between requests
-        self._unprepared: queue.SimpleQueue[Generate | Tokenize] = queue.SimpleQueue()
+        self._unprepared = Pile()
         self._lock = threading.Lock()
         self._preparing: set[int] = set()
         self._cancelled: set[int] = set()
@@ -68,6 +70,10 @@ class Desk:
                     self._preparing.add(message.id)
                 self._unprepared.put(message)
             case Cancel(number):
+                if self._unprepared.withdraw(number):
+                    self._preparing.discard(number)
+                    self._outbox.tell([_cancelled(number)])
+                    return
                 with self._lock:
                     early = number in self._preparing
                     if early:
@@ -83,7 +89,7 @@ class Desk:
         """Prepares requests, one after the other, for ever."""
         with _or_exit():
             while True:
-                message = self._unprepared.get()
+                message = self._unprepared.take()
                 self._began = time.monotonic()
                 if isinstance(message, Tokenize):
                     self._outbox.put(self._tokenized(message))
@@ -107,7 +113,7 @@ class Desk:
                 return
         if isinstance(prepared, Answering):
             prepared.close()
-            self._outbox.tell([Finished(request.id, "cancelled", Usage(0, 0), Timings(0.0, 0.0, 0.0))])
+            self._outbox.tell([_cancelled(request.id)])
         else:
             self._outbox.tell([prepared])
 
@@ -133,3 +139,7 @@ class Desk:
             return TokenIds(request.id, tuple(ids))
         except LumenError as error:
             return Refused(request.id, error.code, error.what, error.then)
+
+
+def _cancelled(number: int) -> Finished:
+    return Finished(number, "cancelled", Usage(0, 0), Timings(0.0, 0.0, 0.0))

@@ -28,6 +28,7 @@ LONGEST_PIECE: Final = 1 << 16  # bytes of one token's text
 LOG_LINES: Final = 64
 MICROBATCH: Final = 512  # tokens that llama.cpp computes at once
 _MIN_KEEP: Final = 1
+_KEEPS_ALL: Final = (lib.LLAMA_VOCAB_TYPE_SPM, lib.LLAMA_VOCAB_TYPE_BPE)
 
 
 class Log:
@@ -178,6 +179,13 @@ class Model:
     @functools.cached_property
     def ending(self) -> tuple[int, ...]:
         return tuple(token for token in range(self.size) if self.ends(token))
+
+    @functools.cached_property
+    def longest_piece(self) -> int | None:
+        """Bytes of the longest token; None where the tokenizer may drop part of a text, so that this bounds nothing."""
+        if lib.llama_vocab_type(self.vocabulary) not in _KEEPS_ALL:
+            return None
+        return max(1, *(len(self._piece(token, True)) for token in range(self.size)))
 
     @property
     def bos(self) -> int:
