@@ -17,7 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ..errors import LumenError
+from ..errors import LumenError, NotAllowed
 from ..schemas.errors import BadRequest, InvalidParameter, NoSuchRoute, WrongMethod
 from . import health, metrics_route, openai_chat, openai_completions, openai_models
 from .deps import May, Open
@@ -27,6 +27,7 @@ from .handover import Handover
 from .identify import Peer, by_uid
 from .metrics import GatewayMetrics
 from .ports import Box
+from .principal import Principal
 from .responses import error_response, unexpected
 
 ROUTERS = (health.router, metrics_route.router, openai_models.router, openai_chat.router, openai_completions.router)
@@ -97,6 +98,9 @@ def _calls(dependant: Dependant) -> Iterable[object]:
 def _handle_errors(app: FastAPI) -> None:
     @app.exception_handler(LumenError)
     async def known(request: Request, error: LumenError) -> Response:
+        if isinstance(error, NotAllowed):
+            principal: Principal | None = getattr(request.state, "principal", None)
+            app.state.box.refused(error, principal.id if principal else "nobody")
         return error_response(error)
 
     @app.exception_handler(HTTPException)

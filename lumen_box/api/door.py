@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 
-from ..errors import LumenError
+from ..errors import LumenError, NotAllowed
 from ..schemas.errors import WrongHost
 from .identify import Peer, identify
 from .ports import Box
@@ -42,6 +42,9 @@ class Door:
         try:
             self._check(scope)
         except LumenError as error:
+            if isinstance(error, NotAllowed | WrongHost):
+                peer: Peer | None = scope["state"].get("peer")
+                self._box.refused(error, f"uid:{peer.uid}" if peer else "tcp")
             await error_response(error)(scope, receive, headed)
         except Exception as error:
             await error_response(unexpected(error))(scope, receive, headed)

@@ -12,6 +12,7 @@ from ..clock import Clock
 from ..config import Settings
 from ..engine.protocol import Accepted, Finished, Generate
 from ..engine.protocol import Tokens as TokenNews
+from ..errors import LumenError
 from ..schemas.models import ModelCard
 
 News = Accepted | TokenNews | Finished
@@ -95,6 +96,10 @@ class Box(Protocol):
     def models(self) -> Models: ...
     @property
     def sealed(self) -> bool: ...
+
+    def refused(self, error: LumenError, who: str) -> None:
+        """Remembers that ``who`` was turned away: in the log, as far as one stranger cannot fill it."""
+        ...
 
     def state(self) -> State:
         """Whether a question asked now would be answered, and if not, why."""

@@ -10,19 +10,22 @@ from pathlib import Path
 from typing import Literal
 
 from ..accounts.tokens import Tokens
+from ..audit import Event
 from ..bundle.manifest import Manifest
 from ..clock import Clock
 from ..config import Settings
 from ..engine import launch, library
 from ..engine.process import Process
 from ..engine.supervisor import Weights, check
-from ..errors import Damaged, Locked
+from ..errors import Damaged, Locked, LumenError
 from ..vault.slots import Unlock
 from . import staging
 from .box import Box
 from .engines import EngineRoom, Sample, Start
 from .publishers import Publishers
 from .store import Store
+
+MAX_REFUSALS, REFUSALS_SECONDS = 10, 60.0  # lines in the log, so that a stranger cannot fill it
 
 State = Literal["ready", "sealed", "no_model", "loading", "stopping"]
 
@@ -36,6 +39,8 @@ class Appliance:
         self.store = Store(box.home, box.disk, box.clock)
         self.models = EngineRoom(box, self.publishers, self.store, self._start)
         self.stopping = False
+        self._refusals: list[float] = []
+        self._unsaid = 0
         self._opening: asyncio.Task[None] | None = None
 
     @property
@@ -88,6 +93,18 @@ class Appliance:
             self._opening.cancel()
             await asyncio.gather(self._opening, return_exceptions=True)
         await self.models.close()
+
+    def refused(self, error: LumenError, who: str) -> None:
+        """Says in the log that ``who`` was turned away: a few times a minute, and how often in between."""
+        now = self.clock.monotonic()
+        self._refusals = [moment for moment in self._refusals if now - moment < REFUSALS_SECONDS]
+        if len(self._refusals) >= MAX_REFUSALS:
+            self._unsaid += 1
+            return
+        self._refusals.append(now)
+        with contextlib.suppress(OSError, LumenError):  # turned away all the same
+            self.box.audit.record(Event.ACCESS_REFUSED, who, "refused", code=error.code, unsaid=self._unsaid)
+        self._unsaid = 0
 
     def state(self) -> State:
         """Whether a question asked now would be answered, and if not, why."""

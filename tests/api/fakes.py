@@ -156,6 +156,10 @@ class FakeBox:
     clock: Clock = field(default_factory=Clock)
     tokens: FakeTokens = field(default_factory=FakeTokens)
     peers: dict[str, str] = field(default_factory=dict)
+    turned_away: list[tuple[str, str]] = field(default_factory=list)
+
+    def refused(self, error: LumenError, who: str) -> None:
+        self.turned_away.append((error.code, who))
 
     def __post_init__(self) -> None:
         gateway = GatewaySettings(queue=self.queue, body_bytes=1024 * 1024)

@@ -152,3 +152,12 @@ def test_a_generation_is_its_owners_alone(action: Action) -> None:
     for owner in ("uid:1", None, ""):
         with pytest.raises(NotAllowed):
             authorise(administrator, action, owner=owner)
+
+
+def test_whoever_is_turned_away_is_remembered() -> None:
+    box = FakeBox()
+    ask(box, TCP, "/metrics")
+    ask(box, TCP, "/metrics", bearer("chat-token"))
+    assert [code for code, _ in box.turned_away] == ["unauthenticated", "not_allowed"]
+    ask(box, OWN, "/metrics")
+    assert len(box.turned_away) == 2

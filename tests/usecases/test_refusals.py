@@ -382,3 +382,15 @@ def test_the_recovery_code_opens_the_box(scene: Scene) -> None:
     vault = Vault.open(scene.home.vault, Recovery(scene.recovery))
     assert vault.ids("identity") == ["box"]
     vault.close()
+
+
+def test_refusals_are_logged_but_a_stranger_cannot_fill_the_log(scene: Scene) -> None:
+    with scene.appliance() as appliance:
+        before = appliance.box.audit.size
+        for _ in range(50):
+            appliance.refused(errors.Unauthenticated("no"), "tcp")
+        lines = [entry for entry in appliance.box.audit.entries() if entry.event == "access.refused"]
+        assert appliance.box.audit.size - before == len(lines) == 10
+        assert {(entry.actor, entry.outcome, entry.detail["code"]) for entry in lines} == {
+            ("tcp", "refused", "unauthenticated")
+        }
