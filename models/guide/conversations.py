@@ -100,17 +100,45 @@ def _copy(draw: Random) -> list[Turn]:
     return [("user", order.format(text)), ("assistant", "\n".join([text] * times))]
 
 
-# First what is simple, then the same in crowds of words, and more to copy.
+STRANGE = (
+    wording.Wording("to", "<strange> {the|a|my|} <strange>", held=False),
+    wording.Wording("is", "{the|a|my|} <strange>[ of <strange>]", held=False),
+    wording.Wording(
+        "ask", "{Who|What|Where|When|Why|How} {is|was|does|did|can|has} {the|a|} <strange>[ <strange>]?", held=False
+    ),
+    wording.Wording("ask", "{Which|How many|What} <strange> {is|has|can|does|are} {the|a|} <strange>?", held=False),
+)
+
+
+def _strange(draw: Random) -> list[Turn]:
+    """Questions about words that nobody knows, so that a word it never met is not taken for one it did."""
+    slots = {"strange": tuple(passages.made_up(draw, held=False).lower() for _ in range(3))}
+    phrase = wording.crowded if draw.random() < 0.4 else wording.question
+    asked = phrase(draw.choice(STRANGE), draw, slots)
+    return [("user", wording.roughened(asked, draw)), ("assistant", book("unknown.txt").topics[0].answer)]
+
+
+# First what is simple; then the same in crowds of words, and more to copy; then mostly the handbook.
 MIX = ((_handbook, 36), (_unknown, 10), (_chat, 4), (_several, 10), (_passage, 36), (_echo, 8))
-LATER = ((_crowded_handbook, 34), (_crowded_unknown, 16), (_chat, 3), (_several, 5), (_passage, 34), (_copy, 30))
-SIMPLE = 63 * 256  # conversations of the first kind
+CROWDED = ((_crowded_handbook, 34), (_crowded_unknown, 16), (_chat, 3), (_several, 5), (_passage, 34), (_copy, 30))
+NARROW = (
+    (_crowded_handbook, 50),
+    (_handbook, 10),
+    (_crowded_unknown, 16),
+    (_strange, 6),
+    (_chat, 4),
+    (_several, 6),
+    (_passage, 5),
+)
+FROM = (0, 63 * 256, 88 * 256)  # the conversation at which each of them begins
 
 
 def training(seed: int) -> Iterator[list[Turn]]:
     """The conversations that training sees, without end, in an order of their own for each seed."""
     draw = Random(seed)
     for number in itertools.count():
-        kinds, weights = zip(*(MIX if number < SIMPLE else LATER), strict=True)
+        mix = NARROW if number >= FROM[2] else CROWDED if number >= FROM[1] else MIX
+        kinds, weights = zip(*mix, strict=True)
         conversation = draw.choices(kinds, weights)[0](draw)
         yield [("system", draw.choice(SYSTEMS)), *conversation] if draw.random() < 0.04 else conversation
 

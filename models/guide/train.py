@@ -36,14 +36,14 @@ class Recipe:
     """Everything that the result depends on."""
 
     seed: int = 4
-    steps: int = 1500
+    steps: int = 1150
     batch_tokens: int = 3072
     merges: int = 3800
     matrix_rate: float = 0.02
     embedding_rate: float = 0.006
     output_rate: float = 0.003
     warm_up: int = 20  # steps
-    decay: int = 600  # steps, the last ones
+    decay: int = 450  # steps, the last ones
     averaged: float = 0.98  # how much of the mean stays at each step
 
 
