@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from ..clock import Clock
-from ..errors import Damaged, LumenError, UsageError
+from ..errors import Damaged, LumenError, NoModel, UsageError
 from ..launcher import Confinement, Helper, HelperCrashed, HelperOverflow, HelperTimeout, Limits, Program
 
 MODULE: Final = "lumen_box.engine.template_worker"
@@ -36,6 +37,9 @@ class Chat:
 class Renderer:
     """One model's template. Requests queue for its one helper, which starts with the first of them.
 
+    They queue in a thread of their own: a template that takes its time over each holds up nothing else of the gateway,
+    and whoever leaves the queue is not rendered for any more.
+
     Args:
         template: Jinja source, from the manifest.
         bos: the text of the begin-of-sequence token. eos: of the end token.
@@ -57,6 +61,7 @@ class Renderer:
         self._template, self._bos, self._eos, self._clock = template, bos, eos, clock or Clock()
         program = Program(MODULE, limits=Limits(memory_bytes=MEMORY))
         self._helper = Helper(program, timeout=seconds, output_cap=OUTPUT, require=require)
+        self._queue, self._closed = ThreadPoolExecutor(1, thread_name_prefix="template"), False
 
     async def render(self, messages: Sequence[Mapping[str, Any]], **more: Any) -> str:
         """The prompt of a conversation; ``more`` as in :class:`Chat`.
@@ -64,8 +69,18 @@ class Renderer:
         Raises:
             UsageError: the model has no template, or its template does not take these messages.
             Damaged: the template is broken, does not end, or writes without end.
+            NoModel: the model is being unloaded.
         """
-        return await asyncio.to_thread(self.render_now, Chat(messages, **more))
+        try:
+            waiting = self._queue.submit(self.render_now, Chat(messages, **more))
+        except RuntimeError:  # closed
+            raise _unloaded() from None
+        try:
+            return await asyncio.wrap_future(waiting)
+        except asyncio.CancelledError:
+            if self._closed:  # it was not the caller who went away
+                raise _unloaded() from None
+            raise
 
     def render_now(self, chat: Chat) -> str:
         """The same, for callers without an event loop. Any thread may call it."""
@@ -96,6 +111,8 @@ class Renderer:
             raise _broken("it made its helper crash") from None
 
     async def close(self) -> None:
+        self._closed = True
+        self._queue.shutdown(wait=False, cancel_futures=True)
         await asyncio.to_thread(self._helper.close)
 
 
@@ -109,6 +126,10 @@ def _prompt(reply: object) -> str:
         case {"broken": str(words)}:
             raise _broken(words[:400])
     raise _broken("its helper said something else than a prompt")
+
+
+def _unloaded() -> LumenError:
+    return NoModel("The model is being unloaded.", then="Ask again in a few seconds.")
 
 
 def _broken(why: str) -> LumenError:

@@ -12,7 +12,7 @@ import pytest
 
 from lumen_box.clock import Clock
 from lumen_box.engine.templates import Chat, Renderer
-from lumen_box.errors import Damaged, UsageError
+from lumen_box.errors import Damaged, NoModel, UsageError
 from tests.support.tiny_model import TEMPLATE
 
 HELLO: list[dict[str, Any]] = [{"role": "user", "content": "Hello"}]
@@ -176,3 +176,41 @@ def test_many_at_once_get_each_their_own(renderer: Renderer) -> None:
 
     for number, prompt in enumerate(asyncio.run(run())):
         assert f"n{number}." in prompt
+
+
+def test_whoever_leaves_the_queue_is_not_rendered_for_and_nothing_else_waits() -> None:
+    """A slow template has one thread to keep busy, not those that the rest of the gateway shares."""
+    slow = "{% for a in range(90000) %}{% for b in range(90000) %}{% endfor %}{% endfor %}"
+    template = f"{{% if messages[0].content == 'slow' %}}{slow}{{% endif %}}fine"
+
+    async def scene() -> float:
+        renderer = Renderer(template, seconds=2.0)
+        try:
+            await renderer.render([{"role": "user", "content": "warm up"}])
+            hogs = [asyncio.create_task(renderer.render([{"role": "user", "content": "slow"}])) for _ in range(40)]
+            await asyncio.sleep(0.1)
+            began = time.monotonic()
+            await asyncio.wait_for(asyncio.to_thread(time.sleep, 0), 1)
+            for hog in hogs:
+                hog.cancel()
+            assert await renderer.render([{"role": "user", "content": "quick"}]) == "fine"
+            return time.monotonic() - began
+        finally:
+            await renderer.close()
+
+    assert asyncio.run(scene()) < 20  # for the one under way and a new helper; forty would take 80 seconds
+
+
+def test_unloading_tells_those_who_queue_and_starts_no_helper_again() -> None:
+    async def scene() -> None:
+        renderer = Renderer("{% for a in range(90000) %}{% for b in range(90000) %}{% endfor %}{% endfor %}", seconds=1)
+        waiting = [asyncio.create_task(renderer.render(HELLO)) for _ in range(3)]
+        await asyncio.sleep(0.1)
+        await renderer.close()
+        ends = await asyncio.gather(*waiting, return_exceptions=True)
+        assert [type(end) for end in ends[1:]] == [NoModel, NoModel]
+        with pytest.raises(NoModel):
+            await renderer.render(HELLO)
+        assert renderer._helper._child is None
+
+    asyncio.run(scene())
