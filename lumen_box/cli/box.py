@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from ..errors import GatewayUnreachable, UsageError
-from .common import BOX_PASSPHRASE, Json, PassphraseFile, emit, home_of, read_passphrase, say
+from .common import BOX_PASSPHRASE, Json, PassphraseFile, emit, fitted, home_of, read_passphrase, say
 
 STATES = {
     "stopped": "stopped: `lumen-box serve --detach` starts its gateway",
@@ -227,7 +228,8 @@ def doctor(context: typer.Context, passphrase_file: PassphraseFile = None, as_js
         lines.append(f"{marks[finding['level']]}  {finding['subject']:9} {finding['what']}")
         if finding["then"]:
             lines.append(f"      {'':9} {finding['then']}")
-    emit(record, as_json, "\n".join(lines))
+    text = "\n".join(lines)
+    emit(record, as_json, fitted(text, 16) if sys.stdout.isatty() else text)
     if any(finding["level"] == "bad" for finding in record["findings"]):
         raise typer.Exit(1)
 

@@ -134,10 +134,11 @@ def say(text: str, hanging: int = 0) -> None:
     further lines of one that is too long are indented.
     """
     text = plain(text)
-    typer.echo(_fitted(text, hanging) if sys.stderr.isatty() else text, err=True)
+    typer.echo(fitted(text, hanging) if sys.stderr.isatty() else text, err=True)
 
 
-def _fitted(text: str, hanging: int) -> str:
+def fitted(text: str, hanging: int) -> str:
+    """``text`` with its lines broken between words, as wide as the terminal."""
     import shutil
     import textwrap
 

@@ -92,6 +92,7 @@ def main() -> None:
     try:
         code = app(prog_name="lumen-box", standalone_mode=False)
     except LumenError as error:
+        _after_the_keys(error)
         _end(error)
     except MISUSE as error:
         _end_misused(error)
@@ -105,7 +106,11 @@ def main() -> None:
             raise
         _end(_unexpected(error))
     if code == Interrupted.exit_code:
-        _end(_interrupted())
+        stopped = Interrupted(
+            "Interrupted.", kept="Nothing is left half done.", then="The same command can be run again."
+        )
+        _after_the_keys(stopped)
+        _end(stopped)
     sys.exit(code)
 
 
@@ -127,10 +132,10 @@ def _end_misused(error: Any) -> NoReturn:
     _end(UsageError(said if said.endswith((".", "?")) else f"{said}.", kept=usage, then=more))
 
 
-def _interrupted() -> Interrupted:
-    if sys.stderr.isatty():
-        typer.echo(err=True)  # the terminal has just shown ^C
-    return Interrupted("Interrupted.", kept="Nothing is left half done.", then="The same command can be run again.")
+def _after_the_keys(error: LumenError) -> None:
+    """The terminal has just shown ^C: what is said about it begins on a line of its own."""
+    if isinstance(error, Interrupted) and sys.stderr.isatty():
+        typer.echo(err=True)
 
 
 def _unexpected(error: Exception) -> LumenError:

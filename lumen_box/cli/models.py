@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ..errors import NotFound, UsageError
+from ..errors import Interrupted, NotFound, UsageError
 from .common import Json, PassphraseFile, emit, group, reporting, say, size
 from .door import administer
 
@@ -55,7 +55,14 @@ def install(
             body = {"medium": ticket, "model": chosen, "allow_expired": allow_expired, "check": check}
             return await client.work("/api/models/install", body, report)
 
-    record = administer(context, work, passphrase_file=passphrase_file)
+    try:
+        record = administer(context, work, passphrase_file=passphrase_file)
+    except KeyboardInterrupt:
+        raise Interrupted(
+            "Interrupted: nothing was installed.",
+            kept="What was copied is kept, and counts for nothing until it is whole.",
+            then=f"Run the same command again to go on, or `lumen-box model remove {name or 'NAME'}` to give it up.",
+        ) from None
     emit(record, as_json, _offered_text(record["offered"]) if "offered" in record else _installed_text(record))
     if record.get("offered") and not as_json:
         say("Nothing was installed. To install one, write its name after the medium.")

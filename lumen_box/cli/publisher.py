@@ -29,7 +29,7 @@ app = typer.Typer(
     add_completion=False,
 )
 
-Dir = Annotated[Path, typer.Argument(metavar="DIR", help="The publisher's folder.")]
+Dir = Annotated[Path, typer.Argument(metavar="DIR", readable=False, help="The publisher's folder.")]
 Secret = Annotated[
     Path | None,
     typer.Option(

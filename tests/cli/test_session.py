@@ -80,6 +80,8 @@ def test_a_chat_line_by_line(shell: Shell, tmp_path: Path) -> None:
     shell("publisher", "enrol", "pub", "box.json", "--fingerprint", exported["fingerprint"])
     shell("publisher", "add-model", "pub", "model.gguf", "--name", "m", "--version", "1")
     shell("publisher", "export", "pub", "usb")
+    assert shell("model", "install", "usb", "--list").out == "p/m@1\n"
+    assert shell("model", "list").out == "No model is installed.\n", "looking installs nothing, not even the only one"
     shell("model", "install", "usb")
     shell("model", "activate", "m")
     shell("serve", "--port", "0", "--detach")
