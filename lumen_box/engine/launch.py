@@ -15,6 +15,8 @@ from .process import Launch
 MODULE: Final = "lumen_box.engine.worker"
 OPEN_FILES: Final = 256
 THREADS: Final = 1024
+# NumPy is there for its views. The threads of its linear algebra would spin for a tenth of a second at every start.
+QUIET: Final = {"OPENBLAS_NUM_THREADS": "1"}
 GPU_DEVICES: Final = ("nvidia*", "dri/renderD*", "kfd")
 
 
@@ -32,7 +34,7 @@ def worker(folder: Path, *, require: Confinement | None = None, devices: Path = 
             readable=(folder,),
             devices=tuple(present),
             limits=Limits(open_files=OPEN_FILES, processes=THREADS),
-            environment={library.VARIABLE: str(folder), "LD_LIBRARY_PATH": str(folder)},
+            environment={library.VARIABLE: str(folder), "LD_LIBRARY_PATH": str(folder), **QUIET},
         )
         return start(program, require=require)
 
