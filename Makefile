@@ -7,12 +7,13 @@ ARGS ?=
 preflight = $(PYTHON) installer/lumen_installer/preflight.py
 prepare = $(preflight) && PYTHONPATH=installer:. $(PYTHON) -m lumen_installer.prepare
 
-.PHONY: help demo test test-slow check fmt engine lock train-guide evaluate-guide clean
+.PHONY: help demo test test-slow bench check fmt engine lock train-guide evaluate-guide clean
 
 help:
 	@echo "make demo       set everything up and chat with a model on a box made for the purpose"
 	@echo "make test       set everything up and run every test, with no way out to any network"
 	@echo "make test-slow  only the few long tests"
+	@echo "make bench      compare its speed with that of cp, sha256sum and plain llama.cpp; nothing here can fail"
 	@echo "make check      ruff, mypy and the import contracts"
 	@echo "make fmt        put the code into its usual form"
 	@echo "make engine     build llama.cpp only, and show how far it is"
@@ -31,6 +32,9 @@ test:
 
 test-slow:
 	@$(prepare) --with dev --engine wait -- python tests/run.py -m slow $(ARGS)
+
+bench:
+	@$(prepare) --with dev --engine wait -- python -m benchmarks $(ARGS)
 
 check:
 	@$(prepare) --with dev --engine none -- ruff check .
