@@ -109,7 +109,7 @@ def choose(found: list[Offer], wanted: ModelName | None) -> Offer:
         raise NotFound(
             f"There is no {wanted or 'model'} on this medium.",
             kept="Nothing was changed.",
-            then="`lumen-box model install MEDIUM` lists what there is.",
+            then="`lumen-box model install MEDIUM --list` shows what there is.",
         )
     raise UsageError(
         f"There are {len(matching)} models to choose from: {', '.join(map(str, matching))}.",
