@@ -36,14 +36,14 @@ class Recipe:
     """Everything that the result depends on."""
 
     seed: int = 4
-    steps: int = 1150
+    steps: int = 1000
     batch_tokens: int = 3072
     merges: int = 3800
     matrix_rate: float = 0.02
     embedding_rate: float = 0.006
     output_rate: float = 0.003
     warm_up: int = 20  # steps
-    decay: int = 450  # steps, the last ones
+    decay: int = 350  # steps, the last ones
     averaged: float = 0.98  # how much of the mean stays at each step
 
 
@@ -216,7 +216,10 @@ def main() -> None:
     torch.manual_seed(asked.seed)
     torch.set_num_threads(asked.threads)
     recipe = Recipe(seed=asked.seed, steps=asked.steps, decay=min(asked.decay, asked.steps))
-    tokenizer = tokenizer_for(recipe)
+    learnt = asked.folder / "checkpoint.merges"
+    if not asked.resume:
+        learnt.write_text(json.dumps(tokenizer_for(recipe).merges))
+    tokenizer = Tokenizer(tuple((first, second) for first, second in json.loads(learnt.read_text())))
     network = Network(Shape(len(tokenizer.tokens)))
     print(f"{network.size:,} parameters, {len(tokenizer.tokens)} tokens in the vocabulary", flush=True)
     run = Run(recipe, tokenizer, network, asked.folder)
