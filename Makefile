@@ -25,12 +25,12 @@ help:
 	@echo "PYTHON=python3.12 chooses the Python, ARGS=\"-k medium\" is handed to pytest."
 
 demo:
-	@$(prepare) --engine start -- python -m tests.support.demo_model build/demo.gguf lumen-box demo
+	@$(prepare) --engine start -- lumen-box demo models/guide/guide.gguf
 
-test:
+test: build/train/installed
 	@$(prepare) --with dev --engine wait -- python tests/run.py $(ARGS)
 
-test-slow:
+test-slow: build/train/installed
 	@$(prepare) --with dev --engine wait -- python tests/run.py -m slow $(ARGS)
 
 bench:
@@ -59,6 +59,7 @@ train-guide: build/train/installed
 	@build/train/bin/python -m models.guide.train $(ARGS)
 
 build/train/installed: models/guide/requirements.txt
+	@$(preflight)
 	@$(PYTHON) -m venv --clear build/train
 	@build/train/bin/python -m pip install --disable-pip-version-check --requirement models/guide/requirements.txt
 	@touch $@

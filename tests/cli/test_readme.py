@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.support import demo_model
 from tests.support.cli import Shell, passphrase_file
-from tests.support.tiny_model import write_tiny_model
 
 README = Path(__file__).parents[2] / "README.md"
+GUIDE = README.parent / "models" / "guide" / "guide.gguf"
 
 
 def session() -> list[tuple[str, str]]:
@@ -35,7 +35,7 @@ def pattern(shown: str) -> str:
 
 
 def test_the_session_in_the_readme(tmp_path: Path) -> None:
-    write_tiny_model(tmp_path / "model.gguf", script=demo_model.SAYS, context=2048)
+    shutil.copyfile(GUIDE, tmp_path / "guide.gguf")
     passphrase_file(tmp_path / "p", b"the publisher's")
     passphrase_file(tmp_path / "q", b"the box's")
     shell = Shell(tmp_path)
