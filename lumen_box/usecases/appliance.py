@@ -75,6 +75,7 @@ class Appliance:
     def open_models(self) -> None:
         """Begins to load what is active, in the background. Called on the event loop the engines live on."""
         if self._opening is None or self._opening.done():
+            self.models.loading = True  # at once, so that nobody takes "not begun yet" for "no model"
             self._opening = asyncio.create_task(self.models.open())
 
     async def seal(self, actor: str) -> None:

@@ -100,6 +100,7 @@ class EngineRoom:
         async with self._lock:
             await asyncio.gather(*(running.stop() for running in self._running.values()), return_exceptions=True)
             self._running.clear()
+            self.loading = False
 
     async def start(self, installed: Installed, report: Report = silent) -> Running:
         """A running model that nobody is sent to yet. Raises what is wrong with it, and leaves nothing behind."""
