@@ -77,7 +77,8 @@ async def _until_ready(home: Home, child: subprocess.Popen[bytes], began: int) -
             if time.monotonic() > deadline:
                 raise
         else:
-            if status["url"] and status["state"] != "loading":  # the socket answers a moment before all is set up
+            # The socket answers a moment before all is set up, and until then there is no address.
+            if status["url"] and status["state"] != "loading":
                 return status
             deadline = time.monotonic() + LOAD_SECONDS
         await asyncio.sleep(0.05)
