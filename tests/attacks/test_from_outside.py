@@ -116,7 +116,8 @@ def test_no_secret_is_in_arguments_environment_or_log(box: Serving) -> None:
         for entry in ("cmdline", "environ"):
             seen = _read(Path(f"/proc/{pid}/{entry}"))
             assert not any(secret in seen for secret in (BOX_SECRET, PUBLISHER_SECRET, token.encode()))
-    kept = Search.of(BOX_SECRET, PUBLISHER_SECRET, token.encode(), token.split("_", 2)[2].encode(), b"a private question")
+    proof = token.split("_", 2)[2]
+    kept = Search.of(BOX_SECRET, PUBLISHER_SECRET, token.encode(), proof.encode(), b"a private question")
     assert kept.in_folder(box.scene.home.root) == []
 
 
