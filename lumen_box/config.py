@@ -7,12 +7,14 @@ limit must not silently be no limit.
 from __future__ import annotations
 
 import dataclasses
+import os
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
 from .errors import UsageError
+from .paths import read_small
 
 LARGEST_FILE = 64 * 1024
 
@@ -69,16 +71,14 @@ T = TypeVar("T")
 
 def load(path: Path) -> Settings:
     """The settings in ``path``, or the defaults where there is no such file."""
-    try:
-        with path.open("rb") as file:
-            text = file.read(LARGEST_FILE + 1)
-    except FileNotFoundError:
+    text = read_small(Path(os.path.realpath(path)), LARGEST_FILE)  # it may be a link to where settings are kept
+    if text is None:
         return Settings()
     if len(text) > LARGEST_FILE:
         raise _wrong(path, f"it is larger than {LARGEST_FILE} bytes")
     try:
         tables = tomllib.loads(text.decode())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise _wrong(path, str(error)) from error
     peers = tables.pop("peers", {})
     if not isinstance(peers, dict) or not all(k.isdigit() and isinstance(v, str) for k, v in peers.items()):

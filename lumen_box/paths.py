@@ -12,12 +12,20 @@
   audit/                   segments of the log
   box.db                   catalogue, tokens
   run/                     sockets, log of the detached gateway
+
+What is read back must be a regular file of a bounded size: a FIFO, a device or a link in its place is damage, and
+neither waited for nor followed.
 """
 
 from __future__ import annotations
 
+import errno
+import os
+import stat
 from dataclasses import dataclass
 from pathlib import Path
+
+from .errors import Damaged
 
 
 @dataclass(frozen=True)
@@ -80,3 +88,38 @@ class Home:
     @property
     def log(self) -> Path:
         return self.run / "gateway.log"
+
+
+_SOMETHING_ELSE = frozenset({errno.ELOOP, errno.ENXIO})  # a link; a socket
+
+
+def open_regular(path: Path) -> int:
+    """A descriptor of a regular file, for reading. ``Damaged`` for anything else, ``OSError`` as ``os.open``."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno in _SOMETHING_ELSE:
+            raise _no_file(path) from None
+        raise
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise _no_file(path)
+    return fd
+
+
+def read_small(path: Path, most: int) -> bytes | None:
+    """The bytes of a regular file, one more than ``most`` of a larger one, or None where there is no file."""
+    try:
+        fd = open_regular(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    with open(fd, "rb") as file:
+        return file.read(most + 1)
+
+
+def _no_file(path: Path) -> Damaged:
+    return Damaged(
+        f"{path.name}, in the home of this box, is not a regular file.",
+        kept="It was not used.",
+        then="Somebody has changed it: find out who, and bring it back from a backup.",
+    )

@@ -12,6 +12,7 @@ from sqlite_utils import Database
 
 from ..atomic import PRIVATE_FILE
 from ..errors import Damaged, NoSpace
+from ..paths import open_regular
 from .migrations import migrations
 
 _DAMAGE = ("malformed", "not a database", "disk image")
@@ -22,7 +23,7 @@ def open_database(path: Path) -> Database:
 
     ``synchronous=FULL`` because a catalogue entry must not vanish after the model's key was wrapped.
     """
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, PRIVATE_FILE))
+    _make_private(path)
     connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=10)
     try:
         for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "secure_delete=ON"):
@@ -33,6 +34,14 @@ def open_database(path: Path) -> Database:
         connection.close()
         raise translate(error) from error
     return database
+
+
+def _make_private(path: Path) -> None:
+    """SQLite would make the file readable for others, and follow a link."""
+    with contextlib.suppress(FileExistsError):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, PRIVATE_FILE))
+        return
+    os.close(open_regular(path))
 
 
 @contextlib.contextmanager

@@ -18,11 +18,13 @@ from ..engine import launch, library
 from ..engine.process import Process
 from ..engine.supervisor import Weights, check
 from ..errors import Damaged, Locked, LumenError
+from ..paths import open_regular
 from ..vault.slots import Unlock
 from . import staging
 from .box import Box
 from .engines import EngineRoom, Sample, Start
 from .publishers import Publishers
+from .purposes import MANIFEST
 from .store import Store
 
 MAX_REFUSALS, REFUSALS_SECONDS = 10, 60.0  # lines in the log, so that a stranger cannot fill it
@@ -36,7 +38,7 @@ class Appliance:
     def __init__(self, box: Box, start: Start | None = None) -> None:
         self.box, self._start = box, start or _sandboxed_worker
         self.publishers = Publishers(box)
-        self.store = Store(box.home, box.disk, box.clock)
+        self.store = Store(box.home, box.disk, box.clock, lambda id: box.vault.get_or_none(MANIFEST, id))
         self.models = EngineRoom(box, self.publishers, self.store, self._start)
         self.stopping = False
         self._refusals: list[float] = []
@@ -127,7 +129,7 @@ class Appliance:
         weights = Weights(
             stored.id,
             stored.stored_size,
-            lambda: os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC),
+            lambda: open_regular(path),
             lambda: key,
         )
         facts = asyncio.run(check(weights, self.settings.engine, launch=self._start))

@@ -14,16 +14,17 @@ from .. import config
 from ..accounts.tokens import Tokens
 from ..atomic import Disk, sweep
 from ..audit import AuditLog, Event
+from ..audit.events import Entry
 from ..audit.log import BOX
 from ..catalogue import Catalogue
 from ..clock import Clock
 from ..database import open_database
-from ..errors import Locked, Sealed
+from ..errors import Damaged, Locked, Sealed
 from ..paths import Home
 from ..vault.change import Change
 from ..vault.slots import Unlock
 from ..vault.vault import Vault
-from .home import HomeLock, check_private, read_identity
+from .home import HomeLock, Identity, check_private, read_identity
 
 PATIENCE = 60.0  # seconds that closing waits for a use case to notice that it is to stop
 
@@ -51,6 +52,7 @@ class Box:
             undo.callback(tokens.close)
             self.audit = AuditLog(home.audit, disk=self.disk, clock=self.clock)
             undo.callback(self.audit.close)
+            _check_begin(self.audit, self.identity)
             self.catalogue = Catalogue(catalogue, self.clock)
             self.tokens = Tokens(tokens, self.clock)
             self._undo = undo.pop_all()
@@ -85,7 +87,7 @@ class Box:
         if self._vault is not None:
             return
         recorded = self.audit.last(Event.KEYRING_CHANGED)
-        newest = int(recorded.detail["sequence"]) if recorded else 0
+        newest = _sequence(recorded) if recorded else 0
         with contextlib.ExitStack() as undo:
             with self.audit.act(Event.UNSEALED, actor) as learned:
                 vault = Vault.open(self.home.vault, key, disk=self.disk, clock=self.clock, least_sequence=newest)
@@ -127,6 +129,28 @@ class Box:
             yield
         finally:
             self._administration.release()
+
+
+def _check_begin(audit: AuditLog, identity: Identity) -> None:
+    """``Damaged`` where the log was taken away, or is another box's: a new one must not look as if nothing was done."""
+    first = next(audit.entries(), None)
+    if first is None or first.event != Event.BOX_CREATED or first.detail.get("box") != identity.box_id:
+        raise _log_damaged("it does not begin with the making of this box")
+
+
+def _sequence(entry: Entry) -> int:
+    sequence = entry.detail.get("sequence")
+    if not isinstance(sequence, int):
+        raise _log_damaged(f"line {entry.seq} lacks the number of the keyring")
+    return sequence
+
+
+def _log_damaged(why: str) -> Damaged:
+    return Damaged(
+        f"The audit log is damaged: {why}.",
+        kept="The box was not opened.",
+        then="Keep a copy of the audit folder for the auditor and restore it from a backup.",
+    )
 
 
 def _clear(disk: Disk, home: Home) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -21,6 +20,7 @@ from ..engine.process import Process
 from ..engine.supervisor import Engine, Weights
 from ..engine.templates import Renderer
 from ..errors import Damaged, LumenError, NoModel, Untrusted, UsageError
+from ..paths import open_regular
 from ..progress import Advance, Report, silent
 from ..schemas.models import ModelCard
 from .box import Box
@@ -126,7 +126,7 @@ class EngineRoom:
         return Weights(
             object_id=stored.id,
             stored_size=stored.stored_size,
-            open=lambda: os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC),
+            open=lambda: open_regular(path),
             key=lambda: self._box.vault.get(CONTENT, stored.id),
         )
 

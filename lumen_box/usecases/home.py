@@ -11,7 +11,7 @@ from pathlib import Path
 from .. import strictjson
 from ..atomic import PRIVATE_DIR, Disk, make_dir, write_file
 from ..errors import Damaged, Locked, NoBox, NotAllowed, UsageError
-from ..paths import Home
+from ..paths import Home, read_small
 
 FORMAT = 1
 MAX_IDENTITY = 4096  # bytes of box.json
@@ -30,13 +30,22 @@ class Identity:
 def read_identity(home: Home) -> Identity:
     """The identity of the box at ``home``; ``NoBox`` if there is none."""
     try:
-        data = home.identity.read_bytes()
-    except (FileNotFoundError, NotADirectoryError):
-        raise NoBox(f"There is no box in {home.root}.", then="Run `lumen-box init` to make one.") from None
+        data = read_small(home.identity, MAX_IDENTITY)
     except PermissionError:
         raise NotAllowed(
             f"You may not open the home {home.root}.", then="Run the command as the user the box belongs to."
         ) from None
+    if data is None:
+        raise NoBox(f"There is no box in {home.root}.", then="Run `lumen-box init` to make one.")
+    try:
+        return _identity(data)
+    except Damaged as error:
+        raise Damaged(
+            error.what, kept="The box was not opened.", then="Bring box.json back from a backup of this home."
+        ) from None
+
+
+def _identity(data: bytes) -> Identity:
     fields = strictjson.Fields(strictjson.loads(data, what="box.json", max_bytes=MAX_IDENTITY), "box.json of this home")
     fields.one_of("format", [f"lumen-box/home/v{FORMAT}"])
     identity = Identity(

@@ -6,13 +6,14 @@ install never locks out the medium that would have worked. Only what the publish
 whatever becomes of the rest.
 
     intent → metadata → floors → revocations → key → space → segments → sandboxed check → key wrapped
-           → object published → manifest published → catalogue → staging cleared → floors → outcome
+           → object published → manifest vouched for, published → catalogue → staging cleared → floors → outcome
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ..audit import Event
@@ -29,8 +30,9 @@ from . import media
 from .ahead import ahead
 from .appliance import Appliance
 from .media import Offer
-from .purposes import CONTENT, RECIPIENT
+from .purposes import CONTENT, MANIFEST, RECIPIENT
 from .staging import Claim, Staging, discard
+from .store import hashes, voucher
 
 
 @dataclass(frozen=True)
@@ -72,12 +74,27 @@ def install(
         _refuse_other_weights(appliance, offer, manifest)
         job = _Job(appliance, medium, offer, manifest, data, actor, report)
         fresh = job.bring_in() or not appliance.store.has((offer.publisher.id, manifest.name, manifest.version))
-        installed = appliance.store.publish_manifest(offer.publisher.id, manifest, data)
+        with _vouched_for(appliance, voucher(offer.publisher.id, manifest.name, manifest.version), data, actor):
+            installed = appliance.store.publish_manifest(offer.publisher.id, manifest, data)
         box.catalogue.add(installed)
         discard(box.home, box.disk, manifest.model.id)
         floors = media.raised_floors(offer.source, manifest)
         publishers.keep(offer.publisher, offer.source.accepted, floors, actor)
         return InstallResult(installed, offer.publisher.alias, fresh)
+
+
+@contextlib.contextmanager
+def _vouched_for(appliance: Appliance, id: str, manifest: bytes, actor: str) -> Iterator[None]:
+    """Has the vault remember the manifest that the block puts in place, and forget the one before it afterwards."""
+    box, new = appliance.box, hashlib.sha256(manifest).digest()
+    before = hashes(box.vault.get_or_none(MANIFEST, id))
+    if new not in before:
+        with box.keyring_change(actor) as change:
+            change.put(MANIFEST, id, b"".join([new, *before]))
+    yield
+    if before and before != [new]:
+        with box.keyring_change(actor) as change:
+            change.put(MANIFEST, id, new)
 
 
 def _refuse_other_weights(appliance: Appliance, offer: Offer, manifest: Manifest) -> None:

@@ -15,7 +15,8 @@ from datetime import datetime
 from .. import strictjson
 from ..atomic import make_dir, write_file
 from ..audit import Event
-from ..errors import Damaged, NotFound, Untrusted
+from ..errors import Damaged, LumenError, NotFound, Untrusted
+from ..paths import read_small
 from ..release import BUILT
 from ..sealed.fingerprint import Fingerprint
 from ..strictjson import Fields
@@ -111,7 +112,7 @@ class Publishers:
         """The pinned publisher with this id; ``NotFound`` if there is none, ``Damaged`` if its root was changed."""
         alias, pin, name = self._pin(identity)
         root = self._read(identity, "root.json", MAX_ROOT)
-        if root is None or read_root(root).fingerprint != pin:
+        if root is None or not _is_pinned(root, pin):
             raise Damaged(
                 f"The root of {name} on this box is not the one that was pinned.",
                 kept="It was not used.",
@@ -120,13 +121,17 @@ class Publishers:
         return Publisher(identity, name, alias, pin, root)
 
     def known_metadata(self, publisher: Publisher) -> dict[str, bytes]:
-        """What was accepted from this publisher before; empty at first, or if it was deleted."""
-        data = self._read(publisher.id, "metadata.json", MAX_KEPT)
-        if data is None:
-            return {}
+        """What was accepted from this publisher before; empty at first, or if it was deleted or damaged: the floors,
+        which are in the vault, keep what is older out without it."""
         what = f"The metadata kept of {publisher.name}"
-        files = strictjson.loads(data, what=what, max_bytes=MAX_KEPT)
-        return {name: Fields(files, what).take(name, str).encode() for name in files}
+        try:
+            data = self._read(publisher.id, "metadata.json", MAX_KEPT)
+            if data is None:
+                return {}
+            files = strictjson.loads(data, what=what, max_bytes=MAX_KEPT)
+            return {name: Fields(files, what).take(name, str).encode("ascii", "replace") for name in files}
+        except Damaged:
+            return {}
 
     def floors(self, publisher: Publisher) -> Floors:
         """What may not be gone below."""
@@ -151,14 +156,17 @@ class Publishers:
             self.box.audit.record(Event.TRUST_UPDATED, actor, publisher=publisher.id)
 
     def _read(self, identity: str, name: str, most: int) -> bytes | None:
-        try:
-            with (self.box.home.trust / identity / name).open("rb") as file:
-                data = file.read(most + 1)
-        except FileNotFoundError:
-            return None
-        if len(data) > most:
+        data = read_small(self.box.home.trust / identity / name, most)
+        if data is not None and len(data) > most:
             raise Damaged(f"{name} of a publisher is larger than {most} bytes.")
         return data
+
+
+def _is_pinned(root: bytes, pin: Fingerprint) -> bool:
+    try:
+        return read_root(root).fingerprint == pin
+    except LumenError:
+        return False
 
 
 def _free_alias(wanted: str, taken: set[str]) -> str:

@@ -14,8 +14,9 @@ from ..audit import Event
 from ..catalogue import Installed, ModelName
 from ..errors import NotFound, UsageError
 from .appliance import Appliance
-from .purposes import CONTENT
+from .purposes import CONTENT, MANIFEST
 from .staging import Unfinished, discard, unfinished
+from .store import voucher
 
 
 @dataclass(frozen=True)
@@ -46,8 +47,11 @@ async def remove(appliance: Appliance, wanted: ModelName, actor: str) -> Removed
         detail = {"publisher": installed.publisher, "model": installed.name, "version": installed.version}
         with box.audit.act(Event.MODEL_REMOVED, actor, **detail, object=installed.object):
             await _out_of_service(appliance, installed)
+            vouched = (MANIFEST, voucher(*installed.key))
             if installed.object not in {other.object for other in box.catalogue.installed() if other != installed}:
-                _destroy(appliance, installed.object, actor)
+                _destroy(appliance, installed.object, actor, vouched)
+            else:
+                _forget(appliance, actor, vouched)
             appliance.store.remove_manifest(installed)
             box.catalogue.remove(installed)
         return Removed(installed.name, installed.version)
@@ -101,15 +105,22 @@ def _abandon(appliance: Appliance, begun: Unfinished, actor: str) -> Removed:
         if begun.object in {entry.object for entry in box.catalogue.installed()}:
             discard(box.home, box.disk, begun.object)  # another version has the same weights, and keeps them
         else:
-            _destroy(appliance, begun.object, actor)
+            _destroy(appliance, begun.object, actor, (MANIFEST, voucher(claim.publisher, claim.name, claim.version)))
     return Removed(claim.name, claim.version, installed=False)
 
 
-def _destroy(appliance: Appliance, object_id: str, actor: str) -> None:
+def _destroy(appliance: Appliance, object_id: str, actor: str, vouched: tuple[str, str]) -> None:
     """The key first: without it the ciphertext is gone for good, whatever the disk still holds."""
     box = appliance.box
-    if box.vault.get_or_none(CONTENT, object_id) is not None:
-        with box.keyring_change(actor) as change:
-            change.delete(CONTENT, object_id)
+    _forget(appliance, actor, (CONTENT, object_id), vouched)
     appliance.store.remove_object(object_id)
     discard(box.home, box.disk, object_id)
+
+
+def _forget(appliance: Appliance, actor: str, *secrets: tuple[str, str]) -> None:
+    """Destroys what the vault holds by purpose and id, as far as it is still there."""
+    there = [secret for secret in secrets if appliance.box.vault.get_or_none(*secret) is not None]
+    if there:
+        with appliance.box.keyring_change(actor) as change:
+            for purpose, id in there:
+                change.delete(purpose, id)

@@ -25,7 +25,7 @@ from ..atomic import Disk, make_dir, remove, translated, write_file
 from ..bundle.manifest import StoredObject
 from ..bundle.slices import Slices
 from ..errors import Damaged, TooNew
-from ..paths import Home
+from ..paths import Home, read_small
 from ..progress import Advance, Report
 from ..sealed.stream import HEADER
 
@@ -164,12 +164,13 @@ def clear(home: Home, disk: Disk, installed: Container[str]) -> None:
 def _read_claim(folder: Path) -> Claim | None:
     """What the journal in ``folder`` says, or None where there is none or it is not sound."""
     try:
-        with (folder / _JOURNAL).open("rb") as file:
-            data = file.read(MAX_JOURNAL + 1)
+        data = read_small(folder / _JOURNAL, MAX_JOURNAL)
+        if data is None:
+            return None
         fields = strictjson.Fields(strictjson.loads(data, what="A journal", max_bytes=MAX_JOURNAL), "A journal")
         texts = {name: fields.text(name) for name in ("publisher", "name", "version", "manifest")}
         claim = Claim(**texts, segments=fields.number("segments"))
         fields.end()
-    except (FileNotFoundError, NotADirectoryError, Damaged, TooNew):
+    except (Damaged, TooNew):
         return None
     return claim

@@ -6,13 +6,16 @@
 A model is installed when its manifest is in place; that is the last step of an install, a rename, and what the manifest
 names is durable before it. Removing goes the other way round: the manifest goes last, so that a removal which was
 interrupted can be seen and done again. What has no manifest yet is named in ``staging``.
+
+The vault remembers the hash of every manifest that was installed, by publisher, name and version. So nobody without the
+keys of this box can change a template, move a manifest to another publisher's folder, or bring a removed one back.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Container, Iterator
+from collections.abc import Callable, Container, Iterator
 from pathlib import Path
 
 from ..atomic import Disk, make_dir, publish, remove, translated, write_file
@@ -21,26 +24,36 @@ from ..bundle.manifest import Manifest, StoredObject
 from ..catalogue import Installed
 from ..clock import Clock, stamp
 from ..errors import Damaged, LumenError
-from ..paths import Home
+from ..paths import Home, open_regular, read_small
 from ..progress import Advance, Report
 from ..sealed.stream import HEADER, fits, object_context
 
 _NAME = "manifest.json"
+_HASH = 32
 
 
 class Store:
-    """Reads and changes ``models/`` and ``objects/`` of one home."""
+    """Reads and changes ``models/`` and ``objects/`` of one home.
 
-    def __init__(self, home: Home, disk: Disk, clock: Clock) -> None:
-        self._home, self._disk, self._clock = home, disk, clock
+    ``vouched`` gives what the vault remembers for a :func:`voucher`: the hashes of the manifests that may be there.
+    """
+
+    def __init__(self, home: Home, disk: Disk, clock: Clock, vouched: Callable[[str], bytes | None]) -> None:
+        self._home, self._disk, self._clock, self._vouched = home, disk, clock, vouched
 
     def object_path(self, object_id: str) -> Path:
         return self._home.objects / object_id
 
     def manifest(self, installed: Installed) -> Manifest:
-        """``Damaged`` if the manifest of an installed model is not there or not sound."""
-        path = self._folder(*installed.key) / _NAME
-        return Manifest.parse(_read(path), path=f"models/{installed.name}/{installed.version}.json")
+        """``Damaged`` if the manifest of an installed model is not there, or not the one that was installed."""
+        data = _read(self._folder(*installed.key) / _NAME)
+        if hashlib.sha256(data).digest() not in hashes(self._vouched(voucher(*installed.key))):
+            raise Damaged(
+                f"The manifest of {installed.name}@{installed.version} on this box is not the one that was installed.",
+                kept="It was not used.",
+                then="Install the model again from its medium.",
+            )
+        return Manifest.parse(data, path=f"models/{installed.name}/{installed.version}.json")
 
     def has(self, key: tuple[str, str, str]) -> bool:
         """Whether a manifest is in place, readable or not, for this publisher, name and version."""
@@ -94,7 +107,7 @@ class Store:
     def whole(self, stored: StoredObject, report: Report) -> bool:
         """Whether the object's ciphertext has every hash that its manifest signs."""
         try:
-            fd = os.open(self.object_path(stored.id), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            fd = open_regular(self.object_path(stored.id))
         except FileNotFoundError:
             return False
         try:
@@ -106,7 +119,7 @@ class Store:
 
     def opens(self, stored: StoredObject, key: bytes) -> bool:
         """Whether ``key`` is the key of the stored stream."""
-        with self.object_path(stored.id).open("rb") as file:
+        with open(open_regular(self.object_path(stored.id)), "rb") as file:
             return fits(key, object_context(stored.raw_id), file.read(HEADER))
 
     def _sound(self, fd: int, stored: StoredObject, index: int, report: Report) -> bool:
@@ -130,12 +143,22 @@ class Store:
         )
 
 
+def voucher(publisher: str, name: str, version: str) -> str:
+    """The id under which the vault remembers the manifest of a model; these three hold no slash."""
+    return hashlib.sha256(f"{publisher}/{name}/{version}".encode()).hexdigest()
+
+
+def hashes(remembered: bytes | None) -> list[bytes]:
+    """One hash, or two while one manifest is replaced by another."""
+    data = remembered or b""
+    return [data[at : at + _HASH] for at in range(0, len(data), _HASH)]
+
+
 def _read(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            return file.read(MAX_MANIFEST + 1)
-    except FileNotFoundError:
+    data = read_small(path, MAX_MANIFEST)
+    if data is None:
         raise Damaged(
             f"The manifest of {path.parent.parent.name}@{path.parent.name} is missing on this box.",
             then="Remove the model and install it again.",
-        ) from None
+        )
+    return data

@@ -14,7 +14,8 @@ from lumen_box.paths import Home
 from lumen_box.progress import silent
 from lumen_box.usecases import describe
 from lumen_box.usecases.appliance import Appliance
-from lumen_box.usecases.purposes import CONTENT
+from lumen_box.usecases.purposes import CONTENT, MANIFEST
+from lumen_box.usecases.store import voucher
 from tests.support.crash import GROWING
 from tests.support.scene import ACTOR
 
@@ -72,6 +73,9 @@ def settled(appliance: Appliance) -> None:
     assert list(home.staging.iterdir()) == []
     assert {path.name for path in home.objects.iterdir()} == used == set(appliance.box.vault.ids(CONTENT))
     assert not [path for path in home.models.glob("*/*/*") if not any(path.iterdir())]
+    vouched = {voucher(*entry.key) for entry in appliance.box.catalogue.installed()}
+    assert set(appliance.box.vault.ids(MANIFEST)) == vouched
+    assert {len(appliance.box.vault.get(MANIFEST, id)) for id in vouched} <= {32}
 
 
 def sound(appliance: Appliance, *models: str) -> None:
