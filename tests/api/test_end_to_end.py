@@ -51,7 +51,7 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @contextlib.asynccontextmanager
 async def gateway(stored: Path, folder: Path) -> AsyncIterator[tuple[Served, Engine, openai.AsyncOpenAI]]:
     async with running(stored) as engine:
-        box = FakeBox(model=RealModel(engine), places=4, queue=8)  # type: ignore[arg-type]
+        box = FakeBox(model=RealModel(engine), places=4, queue=12)  # type: ignore[arg-type]
         async with served(box, folder) as one:
             client = openai.AsyncOpenAI(base_url=f"{one.bound.url}/v1", api_key="chat-token", max_retries=0)
             async with client:
