@@ -6,6 +6,7 @@ Whatever is downloaded must be here before. ``--check`` only says whether this m
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -31,6 +32,7 @@ def main(arguments: list[str]) -> int:
     if arguments == ["--check"]:
         return 0
     os.environ.update(ONE_THREAD)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell's background commands ignore it, and so would ours
     sys.stdout.flush()
     os.execv(sys.executable, [sys.executable, "-m", "pytest", *DEFAULTS, *arguments])
 
