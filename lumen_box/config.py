@@ -23,10 +23,19 @@ _RANGES = {
     "gateway.port": (0, 65535),
     "gateway.queue": (1, 100_000),
     "gateway.body_bytes": (1024, 2**30),
-    "engine.parallel": (1, 256),
+    "engine.parallel": (0, 256),
     "engine.batch": (32, 65536),
     "engine.threads": (0, 1024),
     "engine.gpu_layers": (-1, 10_000),
+    "engine.cache_mib": (-1, 2**31 - 1),
+    "engine.idle_minutes": (0, 525_600),
+}
+
+# Where not every text makes sense.
+_CHOICES = {
+    "engine.kv_type": ("auto", "f16", "q8_0"),
+    "engine.flash_attention": ("auto", "on", "off"),
+    "engine.sandbox": ("best", "required"),
 }
 
 
@@ -42,13 +51,19 @@ class GatewaySettings:
 
 @dataclass(frozen=True)
 class EngineSettings:
-    """How models run. 0 means: worked out from the model and the machine."""
+    """How models run. 0, -1 and ``auto`` mean: worked out from the model and the machine (``engine/layout.py``)."""
 
-    parallel: int = 4  # sequences decoded at once
-    context: int = 0  # tokens of each sequence; 0 = what the model was made for, at most 8,192
+    parallel: int = 0  # sequences decoded at once; 0 = what memory allows, at most 32
+    context: int = 0  # tokens of each sequence; 0 = what memory allows, at most what the model was made for
     batch: int = 512  # tokens of one step
-    threads: int = 0
+    threads: int = 0  # 0 = as many as there are processors
     gpu_layers: int = -1  # -1 = as many as fit
+    kv_type: str = "auto"  # of the KV cache: f16 or q8_0
+    flash_attention: str = "auto"  # on or off
+    cache_mib: int = -1  # RAM for the KV of conversations that rest; -1 = what memory allows, 0 = none
+    memory_mib: int = 0  # that all models may take together; 0 = what the machine has
+    idle_minutes: int = 0  # a model nobody has asked for so long may be unloaded for another one
+    sandbox: str = "best"  # what must hold the engine: the best there is, or namespaces and filters required
 
 
 @dataclass(frozen=True)
@@ -103,6 +118,9 @@ def _section(path: Path, name: str, kind: type[T], table: Any) -> T:
         least, most = _RANGES.get(f"{name}.{key}", (0, 2**31 - 1))
         if type(value) is int and not least <= value <= most:
             raise _wrong(path, f"{name}.{key} is not between {least} and {most}")
+        allowed = _CHOICES.get(f"{name}.{key}")
+        if allowed and value not in allowed:
+            raise _wrong(path, f"{name}.{key} is none of {', '.join(allowed)}")
     return dataclasses.replace(kind(), **table)  # type: ignore[type-var]
 
 

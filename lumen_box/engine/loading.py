@@ -22,6 +22,8 @@ from .protocol import Load, ModelFacts
 from .weights import EncryptedWeights
 
 LARGEST_DEFAULT_CONTEXT: Final = 8192
+DEFAULT_PARALLEL: Final = 4
+DEFAULT_CACHE_MIB: Final = 256
 MAX_PARALLEL: Final = 256  # LLAMA_MAX_SEQ
 _MCL_CURRENT: Final = 1
 _MCL_ONFAULT: Final = 4
@@ -71,6 +73,7 @@ def load(fd: int, key: bytes, request: Load, progress: Callable[[int], None]) ->
         load_seconds=round(time.monotonic() - began, 3),
         resident_bytes=_resident(),
         memory_locked=locked,
+        cache_bytes=(request.settings.cache_mib if request.settings.cache_mib >= 0 else DEFAULT_CACHE_MIB) << 20,
     )
     return LoadedModel(model, context, facts)
 
@@ -102,7 +105,7 @@ def _per_cent(progress: Callable[[int], None]) -> Callable[[float], None]:
 
 
 def _parallel(settings: EngineSettings) -> int:
-    return max(1, min(settings.parallel, MAX_PARALLEL))
+    return max(1, min(settings.parallel or DEFAULT_PARALLEL, MAX_PARALLEL))
 
 
 def _context(trained: int, settings: EngineSettings) -> int:

@@ -193,7 +193,11 @@ class Loading:
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """What is known once a model is loaded. ``context`` counts tokens of one sequence; sizes are bytes."""
+    """What is known once a model is loaded. ``context`` counts tokens of one sequence; sizes are bytes.
+
+    ``kv_bytes`` is the KV cache of all sequences, ``cache_bytes`` what the KV of resting conversations may take beside
+    it in host memory.
+    """
 
     description: str
     architecture: str
@@ -213,6 +217,10 @@ class ModelFacts:
     load_seconds: float = 0.0
     resident_bytes: int = 0
     memory_locked: bool = False
+    kv_type: str = "f16"
+    flash_attention: bool = False
+    kv_bytes: int = 0
+    cache_bytes: int = 0
 
 
 @dataclass(frozen=True)
