@@ -12,7 +12,7 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator, Sequence
 
-from ..engine.protocol import Accepted, Finished, Tokens
+from ..engine.protocol import Accepted, Finished, Queued, Tokens
 from ..errors import Interrupted, LumenError
 from .ports import News
 from .principal import Principal
@@ -28,6 +28,7 @@ class Generation:
         self.ended: float | None = None
         self.log: list[Tokens] = []  # entry n has the number n
         self.prompt_tokens: int | None = None  # None until the engine has accepted it
+        self.ahead: int | None = None  # requests before this one, while it waits for a slot in the engine
         self.finished: Finished | None = None
         self.error: LumenError | None = None
         self.task: asyncio.Task[None] | None = None
@@ -42,7 +43,10 @@ class Generation:
         match event:
             case Accepted():
                 self.prompt_tokens = event.prompt_tokens
+            case Queued():
+                self.ahead = event.ahead
             case Tokens():
+                self.ahead = None
                 self.log.append(event)
             case Finished(reason="stop" | "length"):
                 self.finished = event

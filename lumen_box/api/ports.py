@@ -10,17 +10,17 @@ from typing import Literal, Protocol
 
 from ..clock import Clock
 from ..config import Settings
-from ..engine.protocol import Accepted, Finished, Generate
+from ..engine.protocol import Accepted, Finished, Generate, Queued
 from ..engine.protocol import Tokens as TokenNews
 from ..errors import LumenError
 from ..schemas.models import ModelCard
 
-News = Accepted | TokenNews | Finished
+News = Accepted | Queued | TokenNews | Finished
 State = Literal["ready", "sealed", "no_model", "loading", "stopping"]
 
 
 class Answering(Protocol):
-    """One request in the engine: its news, in the order ``Accepted``, ``Tokens``…, ``Finished``.
+    """One request in the engine: its news, in the order ``Accepted``, ``Queued``…, ``Tokens``…, ``Finished``.
 
     Iterating raises ``TooLong``, ``Busy`` or ``UsageError`` where the engine refuses it, ``NoModel`` where it is lost.
     """

@@ -20,7 +20,20 @@ from .answering import Answering, check_limits, prompt_tokens
 from .framing import ProtocolError
 from .loading import LoadedModel
 from .pile import Pile
-from .protocol import Cancel, Finished, Generate, Refused, Stop, Timings, TokenIds, Tokenize, ToWorker, Usage
+from .protocol import (
+    Cancel,
+    Finished,
+    Forget,
+    Generate,
+    Refused,
+    Share,
+    Stop,
+    Timings,
+    TokenIds,
+    Tokenize,
+    ToWorker,
+    Usage,
+)
 from .tokenizing import tokenize
 from .wire import Inbox, Outbox
 
@@ -80,6 +93,8 @@ class Desk:
                         self._cancelled.add(number)
                 if not early:
                     self._work.put(message)
+            case Share() | Forget():
+                pass  # nothing outlives its answer in this worker
             case _:
                 if not isinstance(message, Stop):
                     raise ProtocolError("a model is loaded already")

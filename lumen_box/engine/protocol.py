@@ -1,9 +1,10 @@
 """What gateway and worker say to each other over the control socket (see ``framing`` for the bytes).
 
 The gateway sends ``Load`` once, with the open file of the encrypted weights beside it (SCM_RIGHTS) and the content key
-in the frame's tail, never in the JSON. Then any number of ``Generate``, ``Cancel`` and ``Tokenize``. The worker answers
-every decode step with one ``Step`` frame that holds the news of all sequences. For one request the order is
-``Accepted``, any number of ``Tokens``, and ``Finished``; or ``Refused`` alone. A ``Beat`` comes at least every
+in the frame's tail, never in the JSON. Then any number of ``Generate``, ``Cancel``, ``Tokenize``, ``Share`` and
+``Forget``. The worker answers every decode step with one ``Step`` frame that holds the news of all sequences. For one
+request the order is ``Accepted``, any number of ``Queued`` while it waits for a slot, any number of ``Tokens``, and
+``Finished``; or ``Refused`` alone. A ``Beat`` comes at least every
 ``BEAT_SECONDS``, also while loading and in the middle of a long step: a worker without one is frozen.
 """
 
@@ -22,6 +23,8 @@ MAX_STOP_LENGTH: Final = 1024
 MAX_STOP_TOKENS: Final = 64
 MAX_LOGPROBS: Final = 20
 MAX_WAITING: Final = 1024  # requests that wait in a worker; the gateway's own queue is shorter
+MAX_SHARED: Final = 64  # published prefixes
+MAX_SHARED_TEXT: Final = 4 * 1024 * 1024  # characters of all published prefixes together
 
 Reason = Literal["stop", "length", "cancelled", "error"]
 
@@ -48,7 +51,9 @@ class Generate:
     ``max_tokens`` None = up to the context. Each of ``stop_tokens`` ends the answer as the model's own end token does.
     ``logprobs`` = how many alternatives to report per token (0 = only the token's own), None = none at all. With
     ``split_reasoning`` text between the manifest's markers comes apart. Lower ``priority`` goes first;
-    ``owner`` is whose request it is, for fairness between people and nothing else. The supervisor gives the ``id``.
+    ``owner`` is whose request it is: for fairness between people, and what is kept of an answer is reused for the same
+    owner alone. ``isolated`` runs with no other sequence in its steps and reuses nothing, so that the answer is that of
+    a run alone, bit by bit; everybody else waits meanwhile. The supervisor gives the ``id``.
     """
 
     prompt: str | tuple[int, ...]
@@ -61,12 +66,27 @@ class Generate:
     split_reasoning: bool = True
     priority: int = 0
     owner: str = ""
+    isolated: bool = False
     id: int = 0
 
 
 @dataclass(frozen=True)
 class Cancel:
     id: int
+
+
+@dataclass(frozen=True)
+class Share:
+    """The whole set of published prefixes, replacing the set before; text as the template renders it."""
+
+    prefixes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Forget:
+    """Everything kept of this owner's ended answers is wiped now; the empty owner means everybody's."""
+
+    owner: str
 
 
 @dataclass(frozen=True)
@@ -89,6 +109,14 @@ class Stop:
 class Accepted:
     id: int
     prompt_tokens: int
+
+
+@dataclass(frozen=True)
+class Queued:
+    """``ahead`` requests will be begun before this one, as things stand; told when it changes."""
+
+    id: int
+    ahead: int
 
 
 @dataclass(frozen=True)
@@ -173,7 +201,7 @@ class Refused:
     numbers: dict[str, int] = field(default_factory=dict)
 
 
-Event = Accepted | Tokens | Finished | Refused
+Event = Accepted | Queued | Tokens | Finished | Refused
 
 
 # ---- worker → gateway: the worker's own news -----------------------------------------------------------------------
@@ -260,5 +288,5 @@ class TokenIds:
     ids: tuple[int, ...]
 
 
-ToWorker = Load | Generate | Cancel | Tokenize | Stop
+ToWorker = Load | Generate | Cancel | Tokenize | Share | Forget | Stop
 FromWorker = Ready | Loading | Loaded | LoadFailed | Step | Beat | TokenIds | Refused

@@ -20,12 +20,28 @@ from ..config import EngineSettings
 from ..errors import Damaged, LumenError, NoModel, UsageError, by_code
 from . import protocol
 from .process import Launch, Patience, Weights, Worker
-from .protocol import Accepted, Cancel, Event, Finished, Generate, Load, ModelFacts, Refused, Tokenize, Tokens
+from .protocol import (
+    MAX_SHARED,
+    MAX_SHARED_TEXT,
+    Accepted,
+    Cancel,
+    Event,
+    Finished,
+    Forget,
+    Generate,
+    Load,
+    ModelFacts,
+    Queued,
+    Refused,
+    Share,
+    Tokenize,
+    Tokens,
+)
 
 __all__ = ["Answer", "Engine", "Patience", "Status", "Weights", "check"]
 
 State = Literal["stopped", "loading", "ready", "restarting"]
-News = Accepted | Tokens | Finished
+News = Accepted | Queued | Tokens | Finished
 
 
 @dataclass(frozen=True)
@@ -47,9 +63,9 @@ class Status:
 class Answer:
     """One request under way: iterate over its news, or cancel it.
 
-    Iterating gives ``Accepted``, ``Tokens``…, ``Finished`` and ends. It raises ``TooLong``, ``Busy`` or ``UsageError``
-    if the worker refuses the request, and ``NoModel`` if the worker is lost in the middle. An answer that nobody reads
-    any more must be cancelled; used as a context manager it is when the block is left.
+    Iterating gives ``Accepted``, ``Queued``…, ``Tokens``…, ``Finished`` and ends. It raises ``TooLong``, ``Busy`` or
+    ``UsageError`` if the worker refuses the request, and ``NoModel`` if the worker is lost in the middle. An answer
+    that nobody reads any more must be cancelled; used as a context manager it is when the block is left.
     """
 
     def __init__(self, number: int, cancel: Callable[[int], None]) -> None:
@@ -121,6 +137,7 @@ class Engine:
         self._keeper: asyncio.Task[None] | None = None
         self._state: State = "stopped"
         self._facts: ModelFacts | None = None
+        self._shared: tuple[str, ...] = ()
         self._restarts = 0
         self._failure = ""
 
@@ -155,6 +172,26 @@ class Engine:
         reply = worker.tokens(number)
         worker.send(Tokenize(number, text, add_special, parse_special))
         return await reply
+
+    def share(self, prefixes: tuple[str, ...]) -> None:
+        """The whole set of published prefixes, as the template renders them; every worker from now on gets it.
+
+        Raises:
+            UsageError: there are too many, or their text is too long.
+        """
+        if len(prefixes) > MAX_SHARED or sum(map(len, prefixes)) > MAX_SHARED_TEXT:
+            raise UsageError(f"More than {MAX_SHARED} prompts or {MAX_SHARED_TEXT} characters cannot be shared.")
+        self._shared = prefixes
+        self._tell_worker(Share(prefixes))
+
+    def forget(self, owner: str) -> None:
+        """Wipes what the worker keeps of this owner's ended answers; of everybody's where ``owner`` is empty."""
+        self._tell_worker(Forget(owner))
+
+    def _tell_worker(self, message: Share | Forget) -> None:
+        """Says it where there is a worker with a model in it; one that comes later has kept nothing."""
+        if self._worker is not None and self.ready:
+            self._worker.send(message)
 
     async def stop(self) -> None:
         """Ends the worker; answers under way fail with ``NoModel``."""
@@ -211,6 +248,8 @@ class Engine:
             await worker.close()
             raise
         self._state = "ready"
+        if self._shared:
+            worker.send(Share(self._shared))
         return self._facts
 
     def _hear(self, event: Event) -> None:

@@ -15,12 +15,27 @@ from pathlib import Path
 
 import pytest
 
-from lumen_box.engine.framing import HEAD, pack
+from lumen_box.engine.framing import HEAD, Frames, pack, unpack
 from lumen_box.engine.process import Launch, Patience, Process
-from lumen_box.engine.protocol import Accepted, Beat, Generate, Loaded, Loading, Ready, Step, Tokens
+from lumen_box.engine.protocol import (
+    MAX_SHARED,
+    MAX_SHARED_TEXT,
+    Accepted,
+    Beat,
+    Forget,
+    Generate,
+    Load,
+    Loaded,
+    Loading,
+    Ready,
+    Share,
+    Step,
+    Tokens,
+    ToWorker,
+)
 from lumen_box.engine.sampling import GREEDY
 from lumen_box.engine.supervisor import Answer, Engine, check
-from lumen_box.errors import Damaged, NoModel
+from lumen_box.errors import Damaged, NoModel, UsageError
 from tests.engine.support import PATIENCE, SETTINGS, ask, gather, launcher, running, weights
 from tests.engine.test_framing import FACTS
 
@@ -299,5 +314,47 @@ def test_unloading_tells_those_who_wait_and_leaves_no_process(stored: Path) -> N
         with pytest.raises(NoModel, match="not loaded"):
             engine.submit(ENDLESS)
         await engine.stop()
+
+    asyncio.run(run())
+
+
+def test_every_worker_is_told_what_is_published_and_whom_to_forget() -> None:
+    """The set that holds, also to one that takes another's place; the ends of access only to whom they concern."""
+    heard: list[list[object]] = []
+
+    def launch() -> Process:
+        heard.append([])
+        return Puppet(act)
+
+    def act(control: socket.socket) -> None:
+        mine, frames = heard[-1], Frames()
+        control.sendall(pack(Ready(1)) + pack(Loaded(FACTS)))
+        while Forget("token:anna") not in mine and (data := control.recv(100_000)):
+            mine += [type(said) if isinstance(said, Load) else said for said in told(frames, data)]
+        control.close()  # lost, so that another takes its place
+
+    def told(frames: Frames, data: bytes) -> list[ToWorker]:
+        return [unpack(body, ToWorker) for body, _ in frames.feed(data)]
+
+    async def until(count: int, words: list[object]) -> None:
+        async with asyncio.timeout(20):
+            while len(heard) < count or heard[count - 1] != words:
+                await asyncio.sleep(0.01)
+
+    async def run() -> None:
+        async with puppeteer(launch, PATIENCE) as engine:
+            engine.share(("published before it was loaded",))
+            await engine.start()
+            engine.share(("one", "two"))
+            engine.forget("token:anna")
+            before = [Share(("published before it was loaded",)), Share(("one", "two")), Forget("token:anna")]
+            await until(1, [Load, *before])
+            await until(2, [Load, Share(("one", "two"))])
+            for too_much in (("x",) * (MAX_SHARED + 1), ("x" * (MAX_SHARED_TEXT + 1),)):
+                with pytest.raises(UsageError):
+                    engine.share(too_much)
+            await engine.stop()
+            engine.share(("three",))
+            engine.forget("")
 
     asyncio.run(run())
