@@ -30,6 +30,8 @@ class Action(StrEnum):
     EXPORT_ENROLMENT = "export the enrolment"
     MANAGE_MODELS = "install, activate or remove models"
     MANAGE_TOKENS = "manage tokens"
+    READ_KEYS = "list the keys of the box"
+    MANAGE_KEYS = "change the keys of the box"
     DIAGNOSE = "diagnose the box"
 
 
@@ -61,6 +63,8 @@ RULES: Mapping[Action, Rule] = {
     Action.EXPORT_ENROLMENT: Rule(_OPERATORS),
     Action.MANAGE_MODELS: Rule(_OPERATORS),
     Action.MANAGE_TOKENS: Rule(_ADMINISTRATORS),
+    Action.READ_KEYS: Rule(_OPERATORS | {AUDITOR}),
+    Action.MANAGE_KEYS: Rule(_ADMINISTRATORS),
     Action.DIAGNOSE: Rule(_OPERATORS),
 }
 

@@ -14,7 +14,7 @@ import typer
 from .. import __version__
 from ..errors import Interrupted, LumenError, NoSpace, NotAllowed, UsageError
 from ..launcher.child import harden
-from . import box, demo, models, publisher, tokens, trust, use
+from . import box, demo, keys, models, publisher, tokens, trust, use
 from .common import complain
 
 TRACEBACK = "LUMEN_BOX_TRACEBACK"
@@ -78,6 +78,7 @@ for command in (box.init, box.serve, box.unlock, box.lock, box.stop, box.status,
 app.add_typer(trust.trust, name="trust")
 app.add_typer(trust.enrolment, name="enrolment")
 app.add_typer(models.model, name="model")
+app.add_typer(keys.key, name="key")
 app.add_typer(tokens.token, name="token")
 for command in (use.ask, use.chat):
     app.command()(command)

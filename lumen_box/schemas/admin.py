@@ -67,6 +67,15 @@ class UnlockRequest:
 
 
 @dataclass(frozen=True)
+class RotateRequest:
+    """``kind`` is which key is made anew: ``kek``, the key-encryption key."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+
+    kind: Literal["kek"]
+
+
+@dataclass(frozen=True)
 class PinRequest:
     """``root`` is the publisher's root, as text; ``fingerprint`` is what was read aloud, words or hex."""
 

@@ -19,7 +19,7 @@ from ..audit.log import BOX
 from ..catalogue import Catalogue
 from ..clock import Clock
 from ..database import open_database
-from ..errors import Damaged, Locked, Sealed
+from ..errors import Damaged, Locked, LumenError, Sealed
 from ..paths import Home
 from ..vault.change import Change
 from ..vault.slots import Unlock
@@ -108,13 +108,30 @@ class Box:
     @contextlib.contextmanager
     def keyring_change(self, actor: str) -> Iterator[Change]:
         """One durable change of the keyring, which the log then records with its number."""
-        vault = self.vault
-        with vault.change() as change:
+        with self.rewriting(actor) as vault, vault.change() as change:
             yield change
-        self._record_keyring(vault, actor)
+
+    @contextlib.contextmanager
+    def rewriting(self, actor: str) -> Iterator[Vault]:
+        """The vault, to be changed once in the block.
+
+        The log records the keyring's new number also where the block fails after the change was made.
+        """
+        vault = self.vault
+        before = vault.header.sequence
+        try:
+            yield vault
+        except Exception:
+            if vault.header.sequence != before:
+                with contextlib.suppress(OSError, LumenError):  # the next start records it
+                    self._record_keyring(vault, actor)
+            raise
+        if vault.header.sequence != before:
+            self._record_keyring(vault, actor)
 
     def _record_keyring(self, vault: Vault, actor: str) -> None:
-        self.audit.record(Event.KEYRING_CHANGED, actor, sequence=vault.sequence, generation=vault.generation)
+        header = vault.header  # there although somebody may have sealed the box meanwhile
+        self.audit.record(Event.KEYRING_CHANGED, actor, sequence=header.sequence, generation=header.generation)
 
     @contextlib.contextmanager
     def administration(self) -> Iterator[None]:

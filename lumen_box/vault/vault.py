@@ -48,6 +48,7 @@ class Vault:
     def __init__(self, folder: Path, state: _State, disk: Disk, clock: Clock) -> None:
         self._folder, self._disk, self._clock = folder, disk, clock
         self._state: _State | None = state
+        self._header = state.keyring.header
         self._attempted = state.keyring.header.sequence
         self._lock = threading.RLock()
         self._changing = False
@@ -120,6 +121,11 @@ class Vault:
             self._state = None
 
     @property
+    def header(self) -> Header:
+        """The header of the keyring as it was last written. There also when the vault is closed: it holds no secret."""
+        return self._header
+
+    @property
     def sequence(self) -> int:
         return self._open().keyring.header.sequence
 
@@ -148,6 +154,13 @@ class Vault:
     def ids(self, purpose: str) -> list[str]:
         """The ids of one purpose, sorted."""
         return sorted(id for kind, id in self._open().keyring.entries if kind == purpose and kind not in RESERVED)
+
+    def version(self, purpose: str, id: str) -> int:
+        """The sequence of the keyring with which this secret was last put; ``NotFound`` if there is none."""
+        entry = self._open().keyring.entries.get((purpose, id))
+        if entry is None or purpose in RESERVED:
+            raise missing(purpose, id)
+        return entry.version
 
     @contextlib.contextmanager
     def change(self) -> Iterator[Change]:
@@ -181,10 +194,14 @@ class Vault:
             entries = {name: entry for name, entry in state.keyring.entries.items() if name != (SLOT, id)}
             self._rotate(_State(Keyring(replace(header, slots=left), entries), state.kek), ())
 
-    def rotate_kek(self, *unlocks: Unlock) -> None:
-        """The same secrets and slots under a new KEK; with ``unlocks``, only if each of them opens the new keyring."""
+    def rotate_kek(self, *unlocks: Unlock) -> int:
+        """The same secrets and slots under a new KEK; with ``unlocks``, only if each of them opens the new keyring.
+
+        Returns how many secrets were wrapped anew.
+        """
         with self._exclusive() as state:
             self._rotate(state, unlocks)
+            return sum(purpose not in RESERVED for purpose, _ in state.keyring.entries)
 
     def _rotate(self, old: _State, unlocks: Sequence[Unlock]) -> None:
         kek = envelope.new_key()
@@ -224,7 +241,7 @@ class Vault:
                 store.stage(self._disk, self._folder, data)
                 self._prove(new, data, prove, unlocks)
                 store.switch(self._disk, self._folder, first)
-            self._state = new
+            self._state, self._header = new, new.keyring.header
             store.switch(self._disk, self._folder, second)
 
     def _prove(

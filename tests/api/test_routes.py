@@ -29,6 +29,8 @@ TABLE = {
     "POST /api/models/rollback": OPERATORS,
     "POST /api/models/verify": OPERATORS,
     "POST /api/models/remove": OPERATORS,
+    "GET /api/keys": OPERATORS | {"auditor"},
+    "POST /api/keys/rotate": ADMINISTRATORS,
     "GET /api/tokens": ADMINISTRATORS,
     "POST /api/tokens": ADMINISTRATORS,
     "POST /api/tokens/{identity}/revoke": ADMINISTRATORS,
