@@ -50,7 +50,8 @@ async def unlock(
 ) -> Response:
     """Opens the vault, then loads what is active; answers once the vault is open."""
     appliance = the_appliance(request)
-    await asyncio.to_thread(appliance.unlock, _key(asked), principal.id)
+    key = unlock_of(asked.kind, asked.secret)
+    await asyncio.to_thread(appliance.unlock, key, principal.id)
     if getattr(request.app.state, "serving", False):
         appliance.open_models()
     return Json({"sealed": appliance.sealed})
@@ -71,15 +72,16 @@ async def stop(request: Request, principal: Annotated[Principal, Depends(may(Act
     return Json({"stopping": True})
 
 
-def _key(asked: UnlockRequest) -> Unlock:
+def unlock_of(kind: str, encoded: str) -> Unlock:
+    """What a request brings to open a slot; ``InvalidParameter`` where ``encoded`` is not base64."""
     try:
-        secret = base64.b64decode(asked.secret, validate=True)
+        secret = base64.b64decode(encoded, validate=True)
     except (binascii.Error, ValueError):
         raise InvalidParameter("The parameter `secret` is not base64.", param="secret") from None
-    match asked.kind:
-        case "passphrase":
+    match kind:
+        case Passphrase.kind:
             return Passphrase(secret)
-        case "key_file":
+        case KeyFile.kind:
             return KeyFile(secret)
         case _:
             return Recovery(secret.decode("ascii", "replace"))

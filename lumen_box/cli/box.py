@@ -10,6 +10,7 @@ import typer
 
 from ..errors import GatewayUnreachable, UsageError
 from .common import BOX_PASSPHRASE, Json, PassphraseFile, emit, fitted, home_of, read_passphrase, say
+from .keyslots import KEEP, advise, read_key_file
 
 STATES = {
     "stopped": "stopped: `lumen-box serve --detach` starts its gateway",
@@ -40,7 +41,7 @@ def init(
 
     home = home_of(context)
     refuse_taken(home)
-    key = None if key_file is None else _key_file(key_file)
+    key = None if key_file is None else read_key_file(key_file)
     passphrase = read_passphrase(passphrase_file, BOX_PASSPHRASE, "Passphrase for the new box", confirm=True)
     made = making.create(home, passphrase, name=name, key_file=key)
     record = {
@@ -53,32 +54,11 @@ def init(
     emit(record, as_json, f"Recovery key: {made.recovery_code}")
     if not as_json:
         say(f"\nThe box {made.identity.name!r} is in {home.root}.")
-        say("Write the recovery key on paper, keep it away from the box, and clear the screen: it is shown this once.")
+        say(KEEP)
         if key_file:
-            say(
-                f'To open by itself, the box needs in {home.settings}:\n  [vault]\n  key_file = "{key_file.absolute()}"'
-            )
+            advise(home, key_file)
         say(f"\nThe box's fingerprint, to be read aloud to publishers:\n{wrapped(made.fingerprint.words)}\n")
         say("Next: lumen-box enrolment export --output box.json")
-
-
-def _key_file(path: Path) -> bytes:
-    from ..vault.slots import MAX_KEY_FILE, MIN_KEY_FILE
-
-    try:
-        with path.open("rb") as file:
-            key = file.read(MAX_KEY_FILE + 1)
-    except OSError as error:
-        raise UsageError(
-            f"The key file {path} cannot be read: {error.strerror}.", kept="Nothing was changed."
-        ) from None
-    if not MIN_KEY_FILE <= len(key) <= MAX_KEY_FILE:
-        raise UsageError(
-            f"A key file has {MIN_KEY_FILE} to {MAX_KEY_FILE} bytes; {path} has {path.stat().st_size}.",
-            kept="Nothing was changed.",
-            then=f"Make one with: (umask 077; head -c 64 /dev/urandom > {path})",
-        )
-    return key
 
 
 def serve(
@@ -142,6 +122,9 @@ def unlock(
     context: typer.Context,
     passphrase_file: PassphraseFile = None,
     recovery: Annotated[bool, typer.Option("--recovery", help="Ask for the printed recovery key instead.")] = False,
+    key_file: Annotated[
+        Path | None, typer.Option(metavar="FILE", readable=False, help="Open it with this key file instead.")
+    ] = None,
 ) -> None:
     """Open the running box, so that it can answer."""
     import base64
@@ -149,12 +132,18 @@ def unlock(
     from .door import unlock as open_up
     from .door import use
 
+    if key_file is not None and (recovery or passphrase_file is not None):
+        raise UsageError("--key-file goes without a passphrase and without --recovery.", kept="The box was not opened.")
+
     async def work(client: Any) -> bool:
         if not (await client.get("/api/status"))["sealed"]:
             return False
         if recovery:  # never from the file that the variable names: that holds the passphrase
             code = read_passphrase(passphrase_file, "", "Recovery key")
             await client.post("/api/unlock", {"kind": "recovery", "secret": base64.b64encode(code).decode()})
+        elif key_file is not None:
+            key = base64.b64encode(read_key_file(key_file)).decode()
+            await client.post("/api/unlock", {"kind": "key-file", "secret": key})
         else:
             await open_up(client, passphrase_file)
         return True

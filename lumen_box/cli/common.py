@@ -48,12 +48,15 @@ def home_of(context: typer.Context) -> Home:
     return Home(Path(named).expanduser().absolute())
 
 
-def read_passphrase(path: Path | None, env_var: str, prompt: str, confirm: bool = False) -> bytes:
+def read_passphrase(
+    path: Path | None, env_var: str, prompt: str, confirm: bool = False, option: str = "--passphrase-file"
+) -> bytes:
     """The passphrase, without its line end, from the file named by option or variable, else from the terminal.
 
     Args:
         env_var: the variable that may name the file; empty where none may.
         confirm: it is a new one: it is asked for twice, and may not be too short.
+        option: what names ``path`` on the command line.
 
     Raises ``Sealed`` where there is none of these, ``UsageError`` for an empty, overlong or open file.
     """
@@ -67,7 +70,7 @@ def read_passphrase(path: Path | None, env_var: str, prompt: str, confirm: bool 
         if env_var
         else f"This asks for the {prompt.lower()}, and there is no terminal to ask on.",
         kept="Nothing was changed.",
-        then=f"Name a file that holds it with --passphrase-file{' or ' if env_var else ''}{env_var}.",
+        then=f"Name a file that holds it with {option}{' or ' if env_var else ''}{env_var}.",
     )
 
 
@@ -110,6 +113,16 @@ def _sound(secret: bytes, what: str, new: bool) -> bytes:
             then="Five or six words drawn at random make a good one.",
         )
     return secret
+
+
+def confirm(question: str) -> None:
+    """Before something is removed: ``UsageError`` unless the person at the terminal agrees."""
+    if not sys.stdin.isatty():
+        raise UsageError(
+            "There is no terminal to confirm this on.", kept="Nothing was removed.", then="Say so with --yes."
+        )
+    if not typer.confirm(question, err=True):
+        raise UsageError("It was not confirmed.", kept="Nothing was removed.")
 
 
 def group(words: str) -> typer.Typer:

@@ -9,8 +9,10 @@ import typer
 
 from .common import Json, PassphraseFile, emit, group, say
 from .door import administer
+from .keyslots import slot
 
 key = group("The keys of this box.")
+key.add_typer(slot, name="slot")
 NAMES = {
     "kek": "key-encryption key (KEK)",
     "identity": "identity key",

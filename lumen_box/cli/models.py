@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from ..errors import Interrupted, NotFound, UsageError
-from .common import Json, PassphraseFile, emit, group, reporting, say, size
+from .common import Json, PassphraseFile, confirm, emit, group, reporting, say, size
 from .door import administer
 
 model = group("Models on this box.")
@@ -170,23 +169,13 @@ def remove(
     An install that was begun and not finished is given up in the same way.
     """
     if not yes:
-        _confirm(f"Remove {name} from this box?")
+        confirm(f"Remove {name} from this box?")
     body = {"model": name}
     record = administer(
         context, lambda client: client.post("/api/models/remove", body), passphrase_file=passphrase_file
     )
     what = f"{record['name']}@{record['version']}"
     emit(record, as_json, f"{what} was removed." if record["installed"] else f"The install of {what} was given up.")
-
-
-def _confirm(question: str) -> None:
-    """``UsageError`` unless the person at the terminal agrees."""
-    if not sys.stdin.isatty():
-        raise UsageError(
-            "There is no terminal to confirm this on.", kept="Nothing was removed.", then="Say so with --yes."
-        )
-    if not typer.confirm(question, err=True):
-        raise UsageError("It was not confirmed.", kept="Nothing was removed.")
 
 
 def _work(context: typer.Context, path: str, body: dict[str, Any], passphrase_file: Path | None) -> Any:

@@ -9,8 +9,9 @@ from .limits import MAX_NAME, Length, Range
 from .sampling import STRICT
 
 Name = Annotated[str, Length(1, MAX_NAME)]
+SlotKind = Literal["passphrase", "key-file", "recovery"]
 Scope = Annotated[str, Length(1, 16)]
-MAX_SECRET = 8192  # characters of base64
+MAX_SECRET = 88_000  # characters of base64: the largest key file
 MAX_ROOT = 1024 * 1024  # characters of a root
 MAX_FINGERPRINT = 1024
 MAX_SCOPES = 8
@@ -62,8 +63,19 @@ class UnlockRequest:
 
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
 
-    kind: Literal["passphrase", "key_file", "recovery"]
+    kind: SlotKind
     secret: Annotated[str, Length(1, MAX_SECRET)]
+
+
+@dataclass(frozen=True)
+class SlotRequest:
+    """A new slot; ``secret`` is as in :class:`UnlockRequest`, and left out for a recovery key: the box makes that."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+
+    kind: SlotKind
+    label: Name
+    secret: Annotated[str, Length(1, MAX_SECRET)] | None = None
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from .. import launcher
 from ..engine import library
 from ..errors import LumenError
 from .appliance import Appliance
+from .slots import on_the_same_disk
 from .staging import unfinished
 
 Level = Literal["good", "warning", "bad"]
@@ -119,8 +120,7 @@ def _slots(appliance: Appliance) -> list[Finding]:
     box, found = appliance.box, []
     key_file = box.settings.vault.key_file
     if key_file and Path(key_file).exists():
-        same = Path(key_file).stat().st_dev == box.home.root.stat().st_dev
-        if same:
+        if on_the_same_disk(Path(key_file), box.home):
             found.append(
                 Finding(
                     "warning",

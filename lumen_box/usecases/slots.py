@@ -9,6 +9,7 @@ from pathlib import Path
 from ..audit.log import BOX
 from ..config import Settings
 from ..errors import Damaged, LumenError
+from ..paths import Home
 from ..vault.slots import MAX_KEY_FILE, MIN_KEY_FILE, KeyFile
 from .appliance import Appliance
 
@@ -48,3 +49,8 @@ def own_key(settings: Settings) -> KeyFile | None:
             )
         return KeyFile(secret)
     return None
+
+
+def on_the_same_disk(key_file: Path, home: Home) -> bool:
+    """Whether a key file lies on the file system that it protects."""
+    return key_file.stat().st_dev == home.root.stat().st_dev

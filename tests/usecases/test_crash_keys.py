@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import errno
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,10 +13,11 @@ import pytest
 
 from lumen_box.atomic import Disk
 from lumen_box.audit import Event
-from lumen_box.usecases import keys
+from lumen_box.errors import NotFound, WrongKey
+from lumen_box.usecases import keys, keyslots
 from lumen_box.usecases.appliance import Appliance
 from lumen_box.usecases.box import Box
-from lumen_box.vault.slots import Passphrase, Recovery
+from lumen_box.vault.slots import KeyFile, Passphrase, Recovery
 from lumen_box.vault.vault import Vault
 from tests.support.crash import fail_everywhere, stop_everywhere
 from tests.support.power import cut_everywhere
@@ -31,6 +33,8 @@ from tests.usecases.aftermath import (
     whole,
 )
 from tests.usecases.conftest import OLD, Placed
+
+STICK = KeyFile(b"s" * 64)
 
 
 @dataclass(frozen=True)
@@ -66,10 +70,13 @@ class Changing:
             sound(appliance, OLD)
 
     def opens(self, appliance: Appliance) -> None:
-        """The printed recovery key opens what is there as well."""
-        vault = Vault.open(appliance.box.home.vault, Recovery(self.scene.recovery))
+        """The printed recovery key opens what is there as well; the key file does exactly while it has a slot."""
+        folder, there = appliance.box.home.vault, appliance.box.vault.slots
+        vault = Vault.open(folder, Recovery(self.scene.recovery))
         assert (vault.sequence, vault.repairs) == (appliance.box.vault.sequence, ())
-        assert vault.slots[0].kind == Passphrase.kind
+        assert [slot.kind for slot in there[:2]] == [Passphrase.kind, Recovery.kind]
+        with nullcontext() if there[2:] else pytest.raises(WrongKey):
+            Vault.open(folder, STICK)
 
 
 def rotated(scene: Scene) -> Changing:
@@ -78,7 +85,25 @@ def rotated(scene: Scene) -> Changing:
     )
 
 
-CHANGES = {"rotate kek": rotated}
+def slot_added(scene: Scene) -> Changing:
+    def add(box: Box) -> None:
+        keyslots.add(box, "stick", STICK, ACTOR)
+
+    return Changing(scene, add, Event.SLOT_ADDED, lambda vault: len(vault.slots) - 2, Counter())
+
+
+def slot_removed(scene: Scene) -> Changing:
+    with scene.appliance() as appliance:
+        stick = keyslots.add(appliance.box, "stick", STICK, ACTOR).slot.id
+
+    def remove(box: Box) -> None:
+        with suppress(NotFound):  # it was removed before the process was stopped
+            keyslots.remove(box, stick, ACTOR)
+
+    return Changing(scene, remove, Event.SLOT_REMOVED, lambda vault: 3 - len(vault.slots), Counter())
+
+
+CHANGES = {"rotate kek": rotated, "add a slot": slot_added, "remove a slot": slot_removed}
 
 
 @pytest.fixture(scope="module")
@@ -89,13 +114,13 @@ def installed(small: None, tmp_path_factory: pytest.TempPathFactory) -> Scene:
 
 
 @pytest.fixture(params=CHANGES.values(), ids=CHANGES.keys())
-def changing(installed: Scene, request: pytest.FixtureRequest) -> Iterator[Changing]:
-    yield request.param(installed)
+def changing(installed: Scene, request: pytest.FixtureRequest, tmp_path: Path) -> Changing:
+    made: Changing = request.param(installed.copy(tmp_path / "scene"))
+    return made
 
 
-@pytest.mark.parametrize("torn", [False, True])
-def test_killed_at_every_operation(changing: Changing, tmp_path: Path, torn: bool) -> None:
-    tried = stop_everywhere(changing.scene.home.root, tmp_path, changing.act, changing.check, torn=torn)
+def test_killed_in_the_middle_of_every_operation(changing: Changing, tmp_path: Path) -> None:
+    tried = stop_everywhere(changing.scene.home.root, tmp_path, changing.act, changing.check, torn=True)
     print(f"killed at each of {tried} operations: {dict(changing.seen)}")
     assert tried >= 20
     assert min(changing.seen[0], changing.seen[1]) >= 5
