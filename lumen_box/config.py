@@ -78,7 +78,6 @@ class Settings:
     gateway: GatewaySettings = field(default_factory=GatewaySettings)
     engine: EngineSettings = field(default_factory=EngineSettings)
     vault: VaultSettings = field(default_factory=VaultSettings)
-    peers: dict[str, str] = field(default_factory=dict)  # role of each further uid on the socket
 
 
 T = TypeVar("T")
@@ -95,15 +94,12 @@ def load(path: Path) -> Settings:
         tables = tomllib.loads(text.decode())
     except (ValueError, RecursionError) as error:
         raise _wrong(path, str(error)) from error
-    peers = tables.pop("peers", {})
-    if not isinstance(peers, dict) or not all(k.isdigit() and isinstance(v, str) for k, v in peers.items()):
-        raise _wrong(path, "[peers] maps uids in quotes to roles")
-    return Settings(
+    settings = Settings(
         gateway=_section(path, "gateway", GatewaySettings, tables.pop("gateway", {})),
         engine=_section(path, "engine", EngineSettings, tables.pop("engine", {})),
         vault=_section(path, "vault", VaultSettings, tables.pop("vault", {})),
-        peers=peers if not tables else _unknown(path, next(iter(tables))),
     )
+    return settings if not tables else _unknown(path, next(iter(tables)))
 
 
 def _section(path: Path, name: str, kind: type[T], table: Any) -> T:

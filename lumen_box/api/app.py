@@ -74,7 +74,7 @@ def _in_process() -> dict[str, object]:
 
 def _handing_over(handover: Handover) -> Callable[[int], Awaitable[str]]:
     async def hand_over(folder: int) -> str:
-        return handover.accept(os.dup(folder), by_uid(os.geteuid(), {}))
+        return handover.accept(os.dup(folder), by_uid(os.geteuid()))
 
     return hand_over
 

@@ -72,7 +72,7 @@ class Door:
         sent = _headers(scope, b"authorization")
         # Two such headers are one too many to choose from: together they are no token either.
         authorization = ",".join(sent) if sent else None
-        return identify(peer, authorization, self._box.tokens, self._box.settings.peers)
+        return identify(peer, authorization, self._box.tokens)
 
 
 def _headers(scope: Scope, name: bytes) -> list[str]:

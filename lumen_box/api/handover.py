@@ -14,7 +14,6 @@ import secrets
 import socket
 import stat
 import struct
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,10 +79,10 @@ class Handover:
         for ticket in [ticket for ticket, handed in self._handed.items() if handed.until <= now]:
             os.close(self._handed.pop(ticket).fd)
 
-    def listen(self, path: Path, peers: Mapping[str, str], mode: int = 0o600) -> None:
+    def listen(self, path: Path, mode: int = 0o600) -> None:
         """Takes descriptors at the socket ``path`` until :meth:`close`."""
         self._listener = bind_unix(path, mode)
-        self._task = asyncio.get_running_loop().create_task(self._serve(self._listener, peers))
+        self._task = asyncio.get_running_loop().create_task(self._serve(self._listener))
 
     async def close(self) -> None:
         if self._task is not None:
@@ -95,7 +94,7 @@ class Handover:
         while self._handed:
             os.close(self._handed.popitem()[1].fd)
 
-    async def _serve(self, listener: socket.socket, peers: Mapping[str, str]) -> None:
+    async def _serve(self, listener: socket.socket) -> None:
         loop = asyncio.get_running_loop()
         places = asyncio.Semaphore(MAX_CONNECTIONS)
         async with asyncio.TaskGroup() as group:
@@ -107,25 +106,25 @@ class Handover:
                     places.release()
                     await asyncio.sleep(PAUSE)
                     continue
-                task = group.create_task(self._exchange(connection, peers))
+                task = group.create_task(self._exchange(connection))
                 task.add_done_callback(lambda _: places.release())
 
-    async def _exchange(self, connection: socket.socket, peers: Mapping[str, str]) -> None:
+    async def _exchange(self, connection: socket.socket) -> None:
         """One descriptor in, one line out: the ticket or an error."""
         loop = asyncio.get_running_loop()
         with connection, contextlib.suppress(OSError, TimeoutError):
             async with asyncio.timeout(EXCHANGE_SECONDS):
                 await _readable(connection)
                 try:
-                    answer = {"ticket": self._take(connection, peers)}
+                    answer = {"ticket": self._take(connection)}
                 except LumenError as error:
                     answer = body_of(error)
                 await loop.sock_sendall(connection, dumps(answer) + b"\n")
 
-    def _take(self, connection: socket.socket, peers: Mapping[str, str]) -> str:
+    def _take(self, connection: socket.socket) -> str:
         data, fds = _receive(connection)
         try:
-            principal = by_uid(peer_of(connection).uid, peers)
+            principal = by_uid(peer_of(connection).uid)
             if data != GREETING or len(fds) != 1:
                 raise UsageError("Exactly one folder is handed over at a time.")
             return self.accept(fds.pop(), principal)

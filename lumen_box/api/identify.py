@@ -7,12 +7,11 @@ falls back to the uid of the socket's peer.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..errors import NotAllowed, Unauthenticated
 from .ports import Tokens
-from .principal import ADMINISTRATOR, ROLES, Principal
+from .principal import ADMINISTRATOR, Principal
 
 SUPERUSER = 0
 
@@ -25,18 +24,17 @@ class Peer:
     pid: int
 
 
-def identify(peer: Peer | None, authorization: str | None, tokens: Tokens, peers: Mapping[str, str]) -> Principal:
+def identify(peer: Peer | None, authorization: str | None, tokens: Tokens) -> Principal:
     """Who is asking. Raises ``Unauthenticated`` where nobody is recognised.
 
     Args:
         peer: the other end of the Unix socket; None over TCP.
         authorization: the header of that name, if there was one.
-        peers: the role of each further uid, from the settings.
     """
     if authorization is not None:
         return _by_token(authorization, tokens)
     if peer is not None:
-        return by_uid(peer.uid, peers)
+        return by_uid(peer.uid)
     raise Unauthenticated(
         "This request brings no token.",
         then="Send the header `Authorization: Bearer …` with a token from `lumen-box token create`.",
@@ -51,11 +49,11 @@ def _by_token(authorization: str, tokens: Tokens) -> Principal:
     return Principal(f"token:{token.id}", "token", scopes=token.scopes, credential=token.id)
 
 
-def by_uid(uid: int, peers: Mapping[str, str]) -> Principal:
-    role = ADMINISTRATOR if uid in (SUPERUSER, os.geteuid()) else peers.get(str(uid))
-    if role not in ROLES:
+def by_uid(uid: int) -> Principal:
+    """The user that the box belongs to and root administrate it; ``NotAllowed`` for everybody else."""
+    if uid not in (SUPERUSER, os.geteuid()):
         raise NotAllowed(
             f"The user with uid {uid} has no role on this box.",
-            then="An administrator can give one in settings.toml, under [peers].",
+            then="Run the command as the user the box belongs to, or use a token from `lumen-box token create`.",
         )
-    return Principal(f"uid:{uid}", "local", roles=frozenset({role}))
+    return Principal(f"uid:{uid}", "local", roles=frozenset({ADMINISTRATOR}))

@@ -24,7 +24,6 @@ from ..errors import UsageError
 from .generations import Generations
 from .handover import Handover, bind_unix
 from .http import GatewayProtocol
-from .ports import Box
 
 CLOSING_SECONDS = 5  # for connections to take the last bytes
 GRACE_SECONDS = 20.0  # for answers under way to finish
@@ -69,13 +68,12 @@ class Gateway:
         with contextlib.ExitStack() as undo:
             tcp, bound = self._bind(undo)
             server = _server(self._app)
-            box: Box = self._app.state.box
             handover: Handover = self._app.state.handover
             state = self._app.state
             state.url, state.stop, state.serving = bound.url, self.stop, True
             if signals:
                 undo.enter_context(_signals(self.stop))
-            handover.listen(self._listen.handover, box.settings.peers, self._listen.mode)
+            handover.listen(self._listen.handover, self._listen.mode)
             serving = asyncio.create_task(server.serve(sockets=tcp))
             try:
                 await self._until_stopped(server, serving, lambda: on_ready(bound))

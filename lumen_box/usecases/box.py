@@ -33,7 +33,7 @@ class Box:
     """Everything behind the one door. Close it, or the lock stays until the process ends.
 
     Raises:
-        NoBox, Locked, Damaged: on opening.
+        NoBox, NotAllowed, Locked, Damaged: on opening.
     """
 
     def __init__(self, home: Home, *, clock: Clock | None = None, disk: Disk | None = None) -> None:

@@ -143,7 +143,7 @@ def check_private(home: Home) -> None:
     """A home that others may enter is refused: its secrets are encrypted, its metadata is not."""
     mode = home.root.stat().st_mode & 0o077
     if mode:
-        raise Damaged(
+        raise NotAllowed(
             f"The home {home.root} can be entered by other users (mode {mode:03o}).",
             kept="It was not opened.",
             then=f"Run `chmod 700 {home.root}` and try again.",

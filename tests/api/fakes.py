@@ -155,7 +155,6 @@ class FakeBox:
     queue: int = 2
     clock: Clock = field(default_factory=Clock)
     tokens: FakeTokens = field(default_factory=FakeTokens)
-    peers: dict[str, str] = field(default_factory=dict)
     turned_away: list[tuple[str, str]] = field(default_factory=list)
 
     def refused(self, error: LumenError, who: str) -> None:
@@ -163,7 +162,7 @@ class FakeBox:
 
     def __post_init__(self) -> None:
         gateway = GatewaySettings(queue=self.queue, body_bytes=1024 * 1024)
-        self.settings = Settings(gateway=gateway, engine=EngineSettings(parallel=self.places), peers=self.peers)
+        self.settings = Settings(gateway=gateway, engine=EngineSettings(parallel=self.places))
         self.models = FakeModels(self.model)
 
     def state(self) -> State:
