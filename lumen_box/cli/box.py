@@ -125,6 +125,7 @@ def unlock(
     key_file: Annotated[
         Path | None, typer.Option(metavar="FILE", readable=False, help="Open it with this key file instead.")
     ] = None,
+    as_json: Json = False,
 ) -> None:
     """Open the running box, so that it can answer."""
     import base64
@@ -148,13 +149,20 @@ def unlock(
             await open_up(client, passphrase_file)
         return True
 
-    if use(context, work):
-        say("The box is open. Models are being loaded: `lumen-box status` shows when they are ready.")
+    opened = use(context, work)
+    said = "The box is open. Models are being loaded: `lumen-box status` shows when they are ready."
+    _tell({"sealed": False, "opened": opened}, as_json, said if opened else "The box is open already.")
+
+
+def _tell(record: dict[str, Any], as_json: bool, sentence: str) -> None:
+    """What was done: for a person on stderr, since it is not data."""
+    if as_json:
+        emit(record, True, "")
     else:
-        say("The box is open already.")
+        say(sentence)
 
 
-def lock(context: typer.Context) -> None:
+def lock(context: typer.Context, as_json: Json = False) -> None:
     """Close the running box: models are unloaded and keys forgotten."""
     from .door import use
 
@@ -162,10 +170,10 @@ def lock(context: typer.Context) -> None:
         use(context, lambda client: client.post("/api/lock"))
     except GatewayUnreachable as error:
         raise GatewayUnreachable(error.what, then="Nothing holds its keys: it is sealed.") from None
-    say("The box is sealed: its models are unloaded.")
+    _tell({"sealed": True}, as_json, "The box is sealed: its models are unloaded.")
 
 
-def stop(context: typer.Context) -> None:
+def stop(context: typer.Context, as_json: Json = False) -> None:
     """Stop the gateway, once the answers under way are finished."""
     from .detach import wait_until_gone
     from .door import use
@@ -175,7 +183,7 @@ def stop(context: typer.Context) -> None:
     except GatewayUnreachable as error:
         raise GatewayUnreachable(error.what, then="There is nothing to stop.") from None
     wait_until_gone(home_of(context))
-    say("The gateway has stopped.")
+    _tell({"stopped": True}, as_json, "The gateway has stopped.")
 
 
 def status(context: typer.Context, as_json: Json = False) -> None:

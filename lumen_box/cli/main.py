@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, cast
 
@@ -73,6 +74,7 @@ def common(
     """
 
 
+command: Callable[..., None]
 for command in (box.init, box.serve, box.unlock, box.lock, box.stop, box.status, box.doctor):
     app.command()(command)
 app.add_typer(trust.trust, name="trust")

@@ -143,7 +143,12 @@ def activate(
 
 
 @model.command()
-def rollback(context: typer.Context, name: Name, passphrase_file: PassphraseFile = None, as_json: Json = False) -> None:
+def rollback(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Without a version.")],
+    passphrase_file: PassphraseFile = None,
+    as_json: Json = False,
+) -> None:
     """Go back to the version that was active before."""
     record = _work(context, "/api/models/rollback", {"model": name}, passphrase_file)
     emit(record, as_json, f"{record['name']}@{record['version']} is active again.")

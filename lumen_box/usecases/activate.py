@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ..audit import Event
 from ..catalogue import Active, Installed, ModelName
-from ..errors import NotFound
+from ..errors import NotFound, UsageError
 from ..progress import Note, Report, Step
 from .appliance import Appliance
 from .running import Running
@@ -34,7 +34,13 @@ async def activate(
 
 
 async def roll_back(appliance: Appliance, wanted: ModelName, actor: str, report: Report) -> Active:
-    """Activates the version that was active before the present one."""
+    """Activates the version that was active before the present one, which alone it can go back to."""
+    if wanted.version is not None:
+        raise UsageError(
+            f"Going back takes a name without a version: {wanted.name} goes back to what was active before.",
+            kept="Nothing was changed.",
+            then=f"`lumen-box model activate {wanted}` activates this very version.",
+        )
     box, aliases = appliance.box, appliance.publishers.aliases()
     with box.administration():
         present = box.catalogue.require_active(ModelName(wanted.name, wanted.publisher), "chat", aliases)

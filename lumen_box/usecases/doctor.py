@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from .. import launcher
+from ..catalogue import Active
 from ..engine import library
 from ..errors import LumenError
 from .appliance import Appliance
@@ -141,15 +142,30 @@ def _keys(appliance: Appliance) -> list[Finding]:
 
 
 def _models(appliance: Appliance) -> list[Finding]:
-    failed = [
-        Finding("bad", "models", f"{name} is active but not loaded: {error.what}", error.then)
-        for (_, name), error in appliance.models.failures.items()
-    ]
     active = appliance.box.catalogue.active()
     if not active:
         then = "`lumen-box model list` shows what is installed; `lumen-box model activate NAME` has it answer."
         return [Finding("warning", "models", "No model is active.", then)]
+    if appliance.sealed:
+        then = "Name the passphrase with --passphrase-file, or unlock the box, to see whether each may run."
+        return [Finding("good", "models", f"{len(active)} active, as far as a sealed box can tell.", then)]
+    failed = _failures(appliance, active)
     return failed or [Finding("good", "models", f"{len(active)} active.")]
+
+
+def _failures(appliance: Appliance, active: Sequence[Active]) -> list[Finding]:
+    """What keeps an active model from answering: it could not be loaded, or where nobody tried, it could not be."""
+    failures = dict(appliance.models.failures)
+    for entry in active:
+        if appliance.models.running(entry.publisher, entry.name) is None:
+            try:
+                appliance.models.check_allowed(entry)
+            except LumenError as error:
+                failures.setdefault((entry.publisher, entry.name), error)
+    return [
+        Finding("bad", "models", f"{name} is active and cannot answer: {error.what}", error.then)
+        for (_, name), error in failures.items()
+    ]
 
 
 def _clock(appliance: Appliance) -> list[Finding]:

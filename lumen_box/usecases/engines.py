@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from ..bundle.manifest import Manifest
-from ..catalogue import Installed, ModelName
+from ..catalogue import Active, Installed, ModelName
 from ..clock import parse_stamp
 from ..engine import protocol
 from ..engine.process import Process
@@ -83,12 +83,17 @@ class EngineRoom:
         if active is None or key in self._running:  # changed while others were being loaded
             return
         try:
-            installed = self._box.catalogue.one(ModelName(name, publisher, active.version), {})
-            self.refuse_revoked(installed, self._store.manifest(installed), only_stopped=True)
+            installed = self.check_allowed(active)
             self._running[key] = await self.start(installed)
             self._failed.pop(key, None)
         except LumenError as error:
             self._failed[key] = error
+
+    def check_allowed(self, active: Active) -> Installed:
+        """What ``active`` names, if its manifest is as it was installed, and it was not revoked with ``stop``."""
+        installed = self._box.catalogue.one(ModelName(active.name, active.publisher, active.version), {})
+        self.refuse_revoked(installed, self._store.manifest(installed), only_stopped=True)
+        return installed
 
     async def close(self) -> None:
         """Unloads everything at once, also what is just being loaded."""

@@ -8,11 +8,14 @@ it again does what is left. An install that was begun and never finished is remo
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import CancelledError
 from dataclasses import dataclass
 
 from ..audit import Event
 from ..catalogue import Installed, ModelName
-from ..errors import NotFound, UsageError
+from ..errors import Interrupted, NotFound, UsageError
 from .appliance import Appliance
 from .purposes import CONTENT, MANIFEST
 from .staging import Unfinished, discard, unfinished
@@ -31,8 +34,28 @@ class Removed:
 async def remove(appliance: Appliance, wanted: ModelName, actor: str) -> Removed:
     """Removes an installed version, or what an unfinished install left; an active version must be replaced first.
 
-    Raises ``NotFound`` where there is neither, ``UsageError`` where the name means several.
+    Called on the event loop the engines live on; the work itself waits for the disk in a thread of its own. Raises
+    ``NotFound`` where there is neither, ``UsageError`` where the name means several, ``Interrupted`` where the box is
+    sealed or stopped meanwhile.
     """
+    loop = asyncio.get_running_loop()
+
+    def out_of_service(installed: Installed) -> None:
+        try:
+            asyncio.run_coroutine_threadsafe(_out_of_service(appliance, installed), loop).result()
+        except CancelledError:
+            raise Interrupted(
+                "The box was sealed or stopped before this was done.",
+                kept="Nothing was removed, but the model may be out of service.",
+                then="Try again.",
+            ) from None
+
+    return await asyncio.to_thread(_remove, appliance, wanted, actor, out_of_service)
+
+
+def _remove(
+    appliance: Appliance, wanted: ModelName, actor: str, out_of_service: Callable[[Installed], None]
+) -> Removed:
     box = appliance.box
     with box.administration():
         aliases = appliance.publishers.aliases()
@@ -46,15 +69,19 @@ async def remove(appliance: Appliance, wanted: ModelName, actor: str) -> Removed
         _refuse_active(appliance, installed)
         detail = {"publisher": installed.publisher, "model": installed.name, "version": installed.version}
         with box.audit.act(Event.MODEL_REMOVED, actor, **detail, object=installed.object):
-            await _out_of_service(appliance, installed)
-            vouched = (MANIFEST, voucher(*installed.key))
-            if installed.object not in {other.object for other in box.catalogue.installed() if other != installed}:
-                _destroy(appliance, installed.object, actor, vouched)
-            else:
-                _forget(appliance, actor, vouched)
-            appliance.store.remove_manifest(installed)
-            box.catalogue.remove(installed)
+            out_of_service(installed)
+            _erase(appliance, installed, actor)
         return Removed(installed.name, installed.version)
+
+
+def _erase(appliance: Appliance, installed: Installed, actor: str) -> None:
+    vouched = (MANIFEST, voucher(*installed.key))
+    if installed.object not in {other.object for other in appliance.box.catalogue.installed() if other != installed}:
+        _destroy(appliance, installed.object, actor, vouched)
+    else:
+        _forget(appliance, actor, vouched)
+    appliance.store.remove_manifest(installed)
+    appliance.box.catalogue.remove(installed)
 
 
 def _refuse_active(appliance: Appliance, installed: Installed) -> None:

@@ -62,10 +62,12 @@ def test_from_nothing_to_an_answer(shell: Shell, tmp_path: Path) -> None:
     assert (shown["state"], shown["publisher"]) == ("active (default)", "demo-publisher")
 
     assert shell("serve", "--detach", code=11).err.startswith("lumen-box: A gateway serves this box already")
-    shell("lock")
+    assert shell("lock", "--json").json == {"sealed": True}
     assert shell("ask", "Hello", code=12).out == ""
-    shell("unlock")
-    shell("stop")
+    assert shell("unlock", "--json").json == {"sealed": False, "opened": True}
+    assert shell("unlock", "--json").json == {"sealed": False, "opened": False}
+    assert "without a version" in shell("model", "rollback", "clinical@1.0.0", code=2).err
+    assert shell("stop", "--json").json == {"stopped": True}
     assert shell("ask", "Hello", code=30).err.startswith("lumen-box: No gateway runs for this box.")
     assert shell("status", "--json").json["ready"] is False
 

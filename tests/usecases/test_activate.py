@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,8 +18,9 @@ from lumen_box.engine import protocol
 from lumen_box.engine.sampling import GREEDY
 from lumen_box.progress import silent
 from lumen_box.publisher.revoke import revoke
-from lumen_box.usecases import activate, media, removal
+from lumen_box.usecases import activate, doctor, media, removal
 from lumen_box.usecases.appliance import Appliance
+from lumen_box.usecases.box import Box
 from tests.support.scene import ACTOR, NOW, SAYS, Scene
 
 LATER = NOW + timedelta(days=1)
@@ -72,6 +75,8 @@ def test_rolling_back_and_forth(two: Scene) -> None:
         with pytest.raises(errors.NotFound, match="no version of clinical to go back to"):
             await activate.roll_back(appliance, ModelName("clinical"), ACTOR, silent)
         await start(appliance, "clinical@1.1.0")
+        with pytest.raises(errors.UsageError, match="without a version"):
+            await activate.roll_back(appliance, ModelName.parse("clinical@1.0.0"), ACTOR, silent)
         for expected in ("1.0.0", "1.1.0"):
             back = await activate.roll_back(appliance, ModelName("clinical"), ACTOR, silent)
             assert back.version == expected
@@ -155,11 +160,19 @@ def test_a_damaged_active_model_does_not_stop_the_others(two: Scene) -> None:
         asyncio.run(run(appliance))
 
 
-def test_removing(two: Scene) -> None:
+def test_removing(two: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     async def run(appliance: Appliance) -> None:
+        record = appliance.box.audit.act
+        loops = threading.get_ident()
+
+        def act(*args: Any, **detail: Any) -> Any:
+            assert threading.get_ident() != loops, "the event loop waits for the disk"
+            return record(*args, **detail)
+
         await start(appliance, "clinical@1.1.0")
         with pytest.raises(errors.UsageError, match="is active"):
             await removal.remove(appliance, ModelName.parse("clinical@1.1.0"), ACTOR)
+        monkeypatch.setattr(appliance.box.audit, "act", act)
         await removal.remove(appliance, ModelName.parse("clinical@1.0.0"), ACTOR)
         assert await answer(appliance) == ANSWER
         await removal.remove(appliance, ModelName.parse("clinical@1.1.0"), ACTOR)
@@ -198,6 +211,62 @@ def test_what_is_revoked_with_stop_stops_at_once(scene: Scene, stop: bool, tmp_p
 
     with scene.appliance() as appliance:
         asyncio.run(run(appliance))
+
+
+@pytest.mark.parametrize("stop", [False, True])
+def test_the_doctor_tells_what_must_not_run_where_nobody_serves(scene: Scene, stop: bool, tmp_path: Path) -> None:
+    scene.install()
+
+    async def run(appliance: Appliance) -> None:
+        await start(appliance, "clinical")
+        await appliance.models.close()
+
+    with scene.appliance() as appliance:
+        asyncio.run(run(appliance))
+        with scene.publisher(LATER) as workspace:
+            revoke(workspace, model="clinical@1.0.0", stop=stop)
+        scene.export(tmp_path / "news", now=LATER)
+        with Medium.open(tmp_path / "news") as medium:
+            media.take_over(appliance, medium, ACTOR)
+
+    def looked(appliance: Appliance) -> tuple[str, str]:
+        (found,) = [found for found in doctor.examine(appliance, serving=False) if found.subject == "models"]
+        return found.level, found.what
+
+    with scene.appliance() as appliance:
+        level, what = looked(appliance)
+        assert (level, "revoked" in what) == (("bad", True) if stop else ("good", False))
+    box = Box(scene.home)
+    try:
+        assert "as far as a sealed box can tell" in looked(Appliance(box))[1]
+    finally:
+        box.close()
+
+
+def test_sealing_in_the_middle_of_a_removal_is_said_and_removes_nothing(two: Scene) -> None:
+    async def run(appliance: Appliance) -> None:
+        await start(appliance, "clinical@1.0.0")
+        running = appliance.models.running(*appliance.box.catalogue.installed()[0].key[:2])
+        assert running
+        held = asyncio.Event()
+
+        async def stop() -> None:
+            held.set()
+            await asyncio.sleep(60)
+
+        running.stop = stop  # type: ignore[method-assign]
+        appliance.box.catalogue.remove(appliance.box.catalogue.installed()[1])
+        removing = asyncio.create_task(removal.remove(appliance, ModelName.parse("clinical@1.0.0"), ACTOR))
+        await held.wait()
+        await appliance.seal(ACTOR)
+        with pytest.raises(errors.Interrupted, match="sealed or stopped"):
+            await removing
+
+    with two.appliance() as appliance:
+        asyncio.run(run(appliance))
+    with two.appliance() as appliance:
+        assert len(appliance.box.catalogue.installed()) == 2
+        assert len(appliance.box.vault.ids("content")) == 2
 
 
 def test_sealing_in_the_middle_of_an_activation_leaves_nothing_running(two: Scene) -> None:
