@@ -217,12 +217,22 @@ def export(
     medium: Annotated[
         int | None, typer.Option("--medium", metavar="N", min=1, help="Of several media, write the Nth at OUT itself.")
     ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Write also where a medium should be mounted and none is.")
+    ] = False,
     passphrase_file: Secret = None,
     as_json: Json = False,
 ) -> None:
     """Write a medium for all enrolled boxes, or for those named."""
     from ..publisher.export import export as write
+    from ..publisher.mounts import missing_medium
 
+    if not force and missing_medium(out):
+        raise NotFound(
+            f"No medium is mounted at {out}: this would fill the local disk.",
+            kept="Nothing was written.",
+            then="Mount it and try again; `findmnt` shows what is. With --force it is written there all the same.",
+        )
     capacity = None if medium_size is None else parse_size(medium_size)
     with _opened(folder, passphrase_file) as workspace, reporting() as report:
         written = write(workspace, out.absolute(), report, boxes=boxes or (), capacity=capacity, medium=medium)

@@ -8,6 +8,7 @@ says something else is killed.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import socket
 from collections.abc import Callable
@@ -32,6 +33,10 @@ from .protocol import (
     ToWorker,
 )
 
+log = logging.getLogger(__name__)
+
+LAST_LINES: Final = 20  # of what a lost worker wrote, in the log
+MAX_LINE: Final = 500  # characters of each
 LOOKS: Final = 4  # at a silent worker before it is given up
 
 T = TypeVar("T")
@@ -95,6 +100,7 @@ class Worker:
         self._tokenized: dict[int, asyncio.Future[tuple[int, ...]]] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._writer: asyncio.StreamWriter | None = None
+        self._why = ""  # it was lost, and nobody has logged that yet
 
     @classmethod
     async def start(cls, launch: Launch, patience: Patience, on_event: Callable[[Event], None]) -> Worker:
@@ -135,14 +141,18 @@ class Worker:
         return self._tokenized.setdefault(number, self._loop.create_future())
 
     async def close(self) -> None:
-        """Kills the process and waits until it is gone."""
+        """Kills the process and waits until it is gone. What one that was lost said last goes into the log."""
+        why = self._why
         self._lose("It was stopped.")
+        self._why = ""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._writer:
             self._writer.transport.abort()
         await asyncio.to_thread(self._process.close)
+        if why:
+            log.warning("%s%s", why, self._last_words())
 
     async def _listen(self) -> None:
         reader, self._writer = await asyncio.open_connection(sock=self._process.control)
@@ -217,6 +227,7 @@ class Worker:
         if self.lost.done():
             return
         self.lost.set_result(why)
+        self._why = why
         for waiting in self._tokenized.values():
             _settle(waiting, NoModel(why))
         self._tokenized.clear()
@@ -225,10 +236,9 @@ class Worker:
     def pid(self) -> int:
         return self._process.pid
 
-    @property
-    def last_words(self) -> str:
-        """The end of what the process wrote on stderr: for the log, not for a client."""
-        return self._process.stderr_tail()
+    def _last_words(self) -> str:
+        """The end of what the process wrote on stderr, each line marked as its own: for the log, not for a client."""
+        return "".join(f"\n  | {line[:MAX_LINE]}" for line in self._process.stderr_tail().splitlines()[-LAST_LINES:])
 
 
 def _settle(future: asyncio.Future[T], result: T | LumenError) -> None:

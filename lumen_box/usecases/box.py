@@ -7,6 +7,7 @@ Opening needs no keys: socket, health and refusals work while the box is sealed.
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
 from collections.abc import Iterator
 
@@ -26,7 +27,10 @@ from ..vault.slots import Unlock
 from ..vault.vault import Vault
 from .home import HomeLock, Identity, check_private, read_identity
 
+MAX_REPAIR = 400  # characters of the log for one copy that was written again
 PATIENCE = 60.0  # seconds that closing waits for a use case to notice that it is to stop
+
+log = logging.getLogger(__name__)
 
 
 class Box:
@@ -93,6 +97,9 @@ class Box:
                 vault = Vault.open(self.home.vault, key, disk=self.disk, clock=self.clock, least_sequence=newest)
                 undo.callback(vault.close)
                 learned["sequence"] = vault.sequence
+            for repair in vault.repairs:
+                log.warning("The keyring was repaired: %s", repair)
+                self.audit.record(Event.KEYRING_REPAIRED, BOX, what=repair[:MAX_REPAIR])
             if vault.sequence > newest:  # a change that was interrupted before it was recorded
                 self._record_keyring(vault, BOX)
             undo.pop_all()

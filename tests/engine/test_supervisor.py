@@ -158,7 +158,8 @@ class Puppet:
 
     pid = 0
 
-    def __init__(self, act: Callable[[socket.socket], object]) -> None:
+    def __init__(self, act: Callable[[socket.socket], object], said: str = "") -> None:
+        self._said = said
         self.control, self._far = socket.socketpair()
         self._thread = threading.Thread(target=self._run, args=(act,), daemon=True)
         self._thread.start()
@@ -170,7 +171,7 @@ class Puppet:
             return
 
     def stderr_tail(self) -> str:
-        return ""
+        return self._said
 
     def close(self) -> None:
         self._far.close()
@@ -225,6 +226,36 @@ def test_a_worker_that_talks_nonsense_is_replaced(nonsense: bytes, stored: Path)
         await engine.stop()
 
     asyncio.run(run())
+
+
+def test_the_last_words_of_a_lost_worker_are_in_the_log_and_not_in_the_answer(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    said = "loading\n" * 100 + "GGML_ASSERT(n < 4) failed\n2026-11-24 INFO forged: all is well\n" + "x" * 5000
+
+    def act(control: socket.socket) -> None:
+        control.sendall(pack(Ready(1)) + pack(Loaded(FACTS)))
+        control.recv(100_000)  # Load
+        control.recv(100_000)  # the request
+        control.shutdown(socket.SHUT_RDWR)
+
+    async def run() -> None:
+        async with puppeteer(lambda: Puppet(act, said), Patience(silence=30, backoff=30)) as engine:
+            await engine.start()
+            with pytest.raises(NoModel, match="stopped by itself") as told:
+                await asyncio.wait_for(gather(engine.submit(ENDLESS)), 10)
+            assert "GGML" not in str(told.value)
+            while not caplog.records:
+                await asyncio.sleep(0.01)
+        async with puppeteer(lambda: Puppet(act, said), Patience(silence=30)) as engine:
+            await engine.start()  # and stopped in good order: nothing to say
+
+    asyncio.run(run())
+    (record,) = caplog.records
+    text = record.getMessage()
+    assert text.startswith("The engine stopped by itself.\n  | loading\n")
+    assert "\n  | GGML_ASSERT(n < 4) failed\n  | 2026-11-24 INFO forged: all is well\n" in text
+    assert len(text.splitlines()) == 21 and max(map(len, text.splitlines())) < 600
 
 
 def test_news_of_an_unknown_request_harm_nobody() -> None:

@@ -129,6 +129,19 @@ def test_sealing_in_the_middle_neither_loses_the_record_nor_the_rotation(
         log_is_whole(appliance)
 
 
+def test_a_repaired_copy_of_the_keyring_is_in_the_log(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
+    with scene.appliance() as appliance:
+        assert said(appliance, Event.KEYRING_REPAIRED) == []
+    second = scene.home.vault / store.COPIES[1]
+    second.write_bytes(second.read_bytes()[:-1])
+    with scene.appliance() as appliance:
+        (repaired,) = said(appliance, Event.KEYRING_REPAIRED)
+        assert repaired.actor == "box" and str(repaired.detail["what"]).startswith("keyring.b cannot be used")
+        assert "keyring.b" in caplog.text
+    with scene.appliance() as appliance:
+        assert len(said(appliance, Event.KEYRING_REPAIRED)) == 1, "it was mended"
+
+
 def test_errors_of_a_full_log_come_before_anything_is_changed(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     with scene.appliance() as appliance:
 
