@@ -49,9 +49,6 @@ class Disk:
     def allocate(self, fd: int, length: int) -> None:
         os.posix_fallocate(fd, 0, length)
 
-    def truncate(self, fd: int, length: int) -> None:
-        os.ftruncate(fd, length)
-
     def fsync(self, fd: int) -> None:
         os.fsync(fd)
 

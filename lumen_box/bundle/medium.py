@@ -85,17 +85,6 @@ class Medium:
         names = (*self._object(publisher, object_id), layout.RECIPIENTS, layout.key_id(key_id))
         return read_small(self._root, names, limits.MAX_RECIPIENT)
 
-    def parts(self, publisher: str, stored: StoredObject) -> list[int]:
-        """Which parts of an object lie here, from 1; nothing is said yet about what is in them."""
-        folder = open_below(self._root, self._object(publisher, stored.id), directory=True)
-        if folder is None:
-            return []
-        try:
-            there = set(names_in(folder))
-        finally:
-            os.close(folder)
-        return [number for number in range(1, stored.slices.parts + 1) if layout.part_name(number) in there]
-
     def segments(
         self, publisher: str, stored: StoredObject, start: int = 0, room: Room = fresh
     ) -> Iterator[tuple[int, memoryview]]:

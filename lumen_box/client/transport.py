@@ -81,12 +81,6 @@ class Client:
                 for event in decoder.feed(piece):
                     yield event
 
-    async def download(self, path: str, body: Any = None) -> AsyncGenerator[bytes, None]:
-        """The bytes of an answer, for output that the command itself writes."""
-        async with self.open("POST", path, body) as response:
-            async for piece in response.aiter_bytes():
-                yield piece
-
     async def hand_over(self, folder: int) -> str:
         """A ticket for an open folder's descriptor, good for one request within a minute. The caller keeps its own."""
         if self._hand_over is None:

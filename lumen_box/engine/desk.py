@@ -27,7 +27,6 @@ from .protocol import (
     Generate,
     Refused,
     Share,
-    Stop,
     Timings,
     TokenIds,
     Tokenize,
@@ -96,9 +95,7 @@ class Desk:
             case Share() | Forget():
                 pass  # nothing outlives its answer in this worker
             case _:
-                if not isinstance(message, Stop):
-                    raise ProtocolError("a model is loaded already")
-                os._exit(0)
+                raise ProtocolError("a model is loaded already")
 
     def prepare(self) -> None:
         """Prepares requests, one after the other, for ever."""

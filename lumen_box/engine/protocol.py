@@ -17,7 +17,6 @@ from ..config import EngineSettings
 from .sampling import Sampling
 
 BEAT_SECONDS: Final = 0.5
-KEY_BYTES: Final = 32
 MAX_STOPS: Final = 16
 MAX_STOP_LENGTH: Final = 1024
 MAX_STOP_TOKENS: Final = 64
@@ -95,11 +94,6 @@ class Tokenize:
     text: str
     add_special: bool = False
     parse_special: bool = False
-
-
-@dataclass(frozen=True)
-class Stop:
-    """The worker ends at once; what it is doing is lost."""
 
 
 # ---- worker → gateway: one request's news --------------------------------------------------------------------------
@@ -198,7 +192,6 @@ class Refused:
     code: str
     what: str
     then: str = ""
-    numbers: dict[str, int] = field(default_factory=dict)
 
 
 Event = Accepted | Queued | Tokens | Finished | Refused
@@ -288,5 +281,5 @@ class TokenIds:
     ids: tuple[int, ...]
 
 
-ToWorker = Load | Generate | Cancel | Tokenize | Share | Forget | Stop
+ToWorker = Load | Generate | Cancel | Tokenize | Share | Forget
 FromWorker = Ready | Loading | Loaded | LoadFailed | Step | Beat | TokenIds | Refused

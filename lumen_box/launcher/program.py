@@ -69,13 +69,6 @@ class Confinement:
     seccomp: bool = False
     reason: str = ""
 
-    def meets(self, required: Confinement) -> bool:
-        return (
-            self.namespaces >= required.namespaces
-            and self.landlock >= required.landlock
-            and self.seccomp >= required.seccomp
-        )
-
     def __str__(self) -> str:
         """For a person: ``namespaces, Landlock 7, seccomp``, and why something is missing."""
         parts = [

@@ -40,11 +40,6 @@ def canonical(signed: dict[str, Any]) -> bytes:
     return (encode_canonical(signed) or "").encode()
 
 
-def root_fingerprint(root: bytes) -> Fingerprint:
-    """What is read aloud before a root is pinned; ``Damaged`` or ``TooNew`` if these are not the bytes of a root."""
-    return _fingerprint(checked(ROOT, root))
-
-
 def publisher_id(root: bytes) -> str:
     """64 hex digits, the same for every root of a publisher. A claim: only a chain of roots makes it more."""
     return _id(checked(ROOT, root))

@@ -20,7 +20,7 @@ from typing import Any
 from tuf.api.metadata import Metadata, MetaFile, Root, Signed, TargetFile, Targets  # type: ignore[attr-defined]
 
 from ..clock import stamp
-from ..errors import Damaged, NotFound, UsageError
+from ..errors import Damaged, UsageError
 from ..sealed.signatures import SigningKey
 from . import layout
 from .issue import first_metadata, sealed
@@ -118,14 +118,6 @@ class Repository:
         if layout.TargetPath.parse(path).role == TARGETS:
             raise UsageError(f"{REVOCATIONS} is changed by revoking.")
         self._list(path, data)
-
-    def withdraw(self, path: str) -> None:
-        """No longer list a target; ``NotFound`` if it is not listed."""
-        role = layout.TargetPath.parse(path).role
-        if role == TARGETS or path not in self._signed[role].targets:
-            raise NotFound(f"The publisher does not list {path}.")
-        del self._signed[role].targets[path]
-        self._changed.add(role)
 
     def revoke(self, revocations: Revocations) -> None:
         """Replace the list of revocations."""

@@ -28,7 +28,6 @@ def test_a_good_medium_gives_back_what_was_written(stick: Stick) -> None:
     assert stick.read() == whole(stick)
     with Medium.open(stick.where) as medium:
         assert medium.publishers() == [PUBLISHER]
-        assert medium.parts(PUBLISHER, stored) == [1, 2, 3]
         assert medium.target(PUBLISHER, TARGET[0], TARGET_SHA256) == TARGET[1]
         assert medium.fetch_metadata(PUBLISHER, "1.root.json") == b"root"
         assert medium.fetch_metadata(PUBLISHER, "2.root.json") is None
@@ -150,14 +149,11 @@ def test_parts_on_a_second_medium(stick: Stick, tmp_path: Path) -> None:
         stick.part(number).unlink()
     (second / stick.part(1).relative_to(stick.where)).unlink()
     got: list[bytes] = []
-    with Medium.open(stick.where) as medium:
-        assert medium.parts(PUBLISHER, stored) == [1]
-        with pytest.raises(PartMissing, match="part-0002"):
-            for _, data in medium.segments(PUBLISHER, stored):
-                got.append(data)
+    with Medium.open(stick.where) as medium, pytest.raises(PartMissing, match="part-0002"):
+        for _, data in medium.segments(PUBLISHER, stored):
+            got.append(data)
     assert len(got) == 3
     with Medium.open(second) as medium:
-        assert medium.parts(PUBLISHER, stored) == [2, 3]
         got += [data for _, data in medium.segments(PUBLISHER, stored, start=3)]
     assert b"".join(got) == whole(stick)
 

@@ -19,7 +19,6 @@ TO_WORKER: list[p.ToWorker] = [
     p.Generate((1, 2, 3), max_tokens=None),
     p.Cancel(4),
     p.Tokenize(5, "x", True, False),
-    p.Stop(),
 ]
 FROM_WORKER: list[p.FromWorker] = [
     p.Ready(1),
@@ -33,7 +32,7 @@ FROM_WORKER: list[p.FromWorker] = [
             p.Accepted(1, 3),
             p.Tokens(1, (5,), "text", "why", (p.Logprob(5, "\xc3", -0.5, (p.Alternative(6, "x", -1.0),)),)),
             p.Finished(1, "stop", p.Usage(3, 1), p.Timings(0.0, 0.1, 0.2), "END"),
-            p.Refused(2, "usage", "No.", "", {"context": 512}),
+            p.Refused(2, "usage", "No.", "Do this."),
         )
     ),
 ]

@@ -109,11 +109,6 @@ class _Model:
         content = self.file(path, inode).now
         content.extend(bytes(max(0, length - len(content))))
 
-    def do_truncate(self, path: str, inode: int, length: int) -> None:
-        content = self.file(path, inode).now
-        del content[length:]
-        content.extend(bytes(length - len(content)))
-
     def do_fsync(self, path: str, inode: int) -> None:
         file = self.file(path, inode)
         file.kept = bytes(file.now)
@@ -240,10 +235,6 @@ class RecordingDisk(QuickDisk):
     def allocate(self, fd: int, length: int) -> None:
         super().allocate(fd, length)
         self._note_file("allocate", fd, length)
-
-    def truncate(self, fd: int, length: int) -> None:
-        super().truncate(fd, length)
-        self._note_file("truncate", fd, length)
 
     def fsync(self, fd: int) -> None:
         super().fsync(fd)

@@ -26,7 +26,7 @@ OUTSIDE = frozenset({"outside", "outside_gone"})
 CHANGES = {  # after which operations another state may be left, by what is dropped
     Loss.ALL: OUTSIDE | {"fsync", "fsync_dir"},
     Loss.DATA: OUTSIDE | {"fsync", "mkdir", "create", "rename", "unlink", "remove_tree"},
-    Loss.NAMES: OUTSIDE | {"fsync_dir", "write", "allocate", "truncate"},
+    Loss.NAMES: OUTSIDE | {"fsync_dir", "write", "allocate"},
 }
 SYNCING = frozenset({"fsync", "fsync_dir"})
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from lumen_box.errors import Damaged, LumenError, NotFound, Untrusted, UsageError
+from lumen_box.errors import Damaged, LumenError, Untrusted, UsageError
 from lumen_box.trust.layout import LIFETIME, RENEW_BELOW, ROLES, ROTATION_GROUPS
 from lumen_box.trust.repository import Repository, generate_keys
 from lumen_box.trust.revocations import Revocations
@@ -108,16 +108,6 @@ def test_the_publisher_id_is_for_ever() -> None:
         medium = publisher.export()
         assert publisher.repository.publisher_id == identity
         assert Box(publisher.repository.root).read(medium).publisher_id == identity
-
-
-def test_withdrawing() -> None:
-    publisher = Publisher()
-    publisher.export("clinical/1.0.0")
-    publisher.repository.withdraw(MODEL)
-    assert MODEL not in Box(publisher.first_root).read(publisher.export()).targets
-    for path in (MODEL, "models/other/1.json", "revocations.json"):
-        with pytest.raises(NotFound):
-            publisher.repository.withdraw(path)
 
 
 @pytest.mark.parametrize("path", ["models/x.json", "models/../x.json", "models/X/1.json", "other/x/1.json", "x"])
