@@ -36,7 +36,7 @@ class Shape(Protocol):
     def whole(self, log: Sequence[Tokens], finished: Finished) -> dict[str, Any]: ...
 
 
-class Answer(Response):
+class AnswerResponse(Response):
     """Follows one generation that nobody else reads: with the connection the generation ends."""
 
     def __init__(self, generation: Generation, shape: Shape, *, stream: bool, patience: float = PATIENCE) -> None:

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Literal
 
 from ..engine.protocol import Finished
 from ..errors import LumenError
-from .ports import Sample
+from ..schemas.metrics import Labels, Sample
 
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 FIRST_TOKEN_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)  # seconds
-
-Labels = tuple[tuple[str, str], ...]
 
 
 @dataclass
@@ -56,17 +53,6 @@ class Histogram:
             yield _line(f"{self.name}_bucket", (("le", most),), below)
         yield _line(f"{self.name}_sum", (), self.total)
         yield _line(f"{self.name}_count", (), below)
-
-
-@dataclass(frozen=True)
-class Gauge:
-    """A number as it is now."""
-
-    name: str
-    help: str
-    value: float
-    kind: Literal["gauge", "counter"] = "gauge"
-    labels: Labels = ()
 
 
 class GatewayMetrics:

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from ..engine.protocol import Generate
 from ..schemas.chat import ChatRequest, Message
 from ..schemas.errors import InvalidParameter
-from .answer import Answer
+from .answer import AnswerResponse
 from .authorise import Action
 from .body import JsonBody
 from .deps import may, the_generations, the_model
@@ -36,7 +36,7 @@ async def chat_completions(
     model = await the_model(request, asked.model)
     generation = the_generations(request).begin(principal, model.card.id, _asking(model, asked))
     shape = ChatShape(generation, asked.candidates is not None, wants_usage=asked.wants_usage)
-    return Answer(generation, shape, stream=bool(asked.stream))
+    return AnswerResponse(generation, shape, stream=bool(asked.stream))
 
 
 def _check(asked: ChatRequest) -> None:

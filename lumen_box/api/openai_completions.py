@@ -12,7 +12,7 @@ from starlette.responses import Response
 from ..engine.protocol import Generate
 from ..schemas.completions import CompletionRequest
 from ..schemas.errors import InvalidParameter
-from .answer import Answer
+from .answer import AnswerResponse
 from .authorise import Action
 from .body import JsonBody
 from .deps import may, the_generations, the_model
@@ -41,7 +41,7 @@ async def completions(
 
     generation = the_generations(request).begin(principal, model.card.id, ask)
     shape = CompletionShape(generation, asked.candidates is not None, wants_usage=asked.wants_usage)
-    return Answer(generation, shape, stream=bool(asked.stream))
+    return AnswerResponse(generation, shape, stream=bool(asked.stream))
 
 
 def _request(asked: CompletionRequest) -> Generate:

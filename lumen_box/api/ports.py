@@ -13,6 +13,7 @@ from ..config import Settings
 from ..engine.protocol import Accepted, Finished, Generate, Queued
 from ..engine.protocol import Tokens as TokenNews
 from ..errors import LumenError
+from ..schemas.metrics import Sample
 from ..schemas.models import ModelCard
 
 News = Accepted | Queued | TokenNews | Finished
@@ -68,21 +69,6 @@ class Tokens(Protocol):
         ...
 
     def still_valid(self, identity: str) -> bool: ...
-
-
-class Sample(Protocol):
-    """One number for ``/metrics``; ``kind`` is how Prometheus treats it."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def help(self) -> str: ...
-    @property
-    def value(self) -> float: ...
-    @property
-    def kind(self) -> Literal["gauge", "counter"]: ...
-    @property
-    def labels(self) -> tuple[tuple[str, str], ...]: ...
 
 
 class Box(Protocol):

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from ..errors import GatewayUnreachable, UsageError
-from .common import BOX_PASSPHRASE, Json, PassphraseFile, emit, fitted, home_of, read_passphrase, say
+from .common import BOX_PASSPHRASE, Json, PassphraseFile, emit, fitted, home_of, read_passphrase, say, wrapped
 from .keyslots import KEEP, advise, read_key_file
 
 STATES = {
@@ -229,9 +229,3 @@ def doctor(context: typer.Context, passphrase_file: PassphraseFile = None, as_js
     emit(record, as_json, fitted(text, 16) if sys.stdout.isatty() else text)
     if any(finding["level"] == "bad" for finding in record["findings"]):
         raise typer.Exit(1)
-
-
-def wrapped(words: str) -> str:
-    """A fingerprint's words, eight a line, as they are read aloud."""
-    split = words.split()
-    return "\n".join("  " + " ".join(split[at : at + 8]) for at in range(0, len(split), 8))

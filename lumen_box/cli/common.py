@@ -21,6 +21,7 @@ import typer
 from ..errors import LumenError, NoBox, Sealed, UsageError
 from ..paths import Home
 from ..progress import Advance, Event, Note, Report, Step
+from ..sizes import size
 
 HOME_VARIABLE = "LUMEN_BOX_HOME"
 BOX_PASSPHRASE = "LUMEN_BOX_PASSPHRASE_FILE"  # noqa: S105 - the name of a variable that names a file
@@ -140,6 +141,12 @@ def plain(text: str) -> str:
     return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
+def wrapped(words: str) -> str:
+    """A fingerprint's words, eight a line, as they are read aloud."""
+    split = words.split()
+    return "\n".join("  " + " ".join(split[at : at + 8]) for at in range(0, len(split), 8))
+
+
 def say(text: str, hanging: int = 0) -> None:
     """A sentence for the person at the terminal, on stderr; there its lines break between words.
 
@@ -228,13 +235,3 @@ class _Bar:
 
 def _short(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
-
-
-def size(count: int) -> str:
-    """A number of bytes as people say it: ``1.5 GB``."""
-    amount = float(count)
-    for unit in ("B", "kB", "MB", "GB"):
-        if amount < 1000:
-            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
-        amount /= 1000
-    return f"{amount:.1f} TB"

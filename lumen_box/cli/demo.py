@@ -231,7 +231,7 @@ def _talk(stage: Stage, questions: list[str]) -> None:
 
 
 def _aloud(words: str) -> str:
-    from .box import wrapped
+    from .common import wrapped
 
     return f"    read aloud:\n{_indented(wrapped(words))}"
 

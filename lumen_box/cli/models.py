@@ -9,7 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from ..errors import Interrupted, NotFound, UsageError
-from .common import Json, PassphraseFile, confirm, emit, group, reporting, say, size
+from ..sizes import size
+from .common import Json, PassphraseFile, confirm, emit, group, reporting, say
 from .door import administer
 
 model = group("Models on this box.")

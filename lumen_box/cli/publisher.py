@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import Damaged, NotAllowed, NotFound, UsageError
-from .common import Json, emit, read_passphrase, reporting, say, size
+from ..sizes import parse_size, size
+from .common import Json, emit, read_passphrase, reporting, say, wrapped
 
 if TYPE_CHECKING:
     from ..bundle.manifest import Manifest
@@ -282,17 +282,6 @@ def rotate(
     emit(value, as_json, f"New keys for {', '.join(roles)}; the root is now version {found.version}.")
 
 
-def parse_size(text: str) -> int:
-    """Bytes in ``700000``, ``32GB`` or ``30GiB``; ``UsageError`` for anything else."""
-    found = re.fullmatch(r"(\d{1,15})\s*(?:([kMGT])(i?)B?|B)?", text.strip(), re.IGNORECASE)
-    if not found:
-        raise UsageError(f"{text!r} is not a size.", then="Write it like 32GB or 30GiB.")
-    number, prefix, binary = found.groups()
-    step = 1024 if binary else 1000
-    power = "kmgt".index(prefix.lower()) + 1 if prefix else 0
-    return int(number) * int(step**power)
-
-
 @contextlib.contextmanager
 def _opened(folder: Path, passphrase_file: Path | None) -> Iterator[Workspace]:
     from ..publisher.workspace import Workspace
@@ -327,9 +316,7 @@ def _text(path: Path | None, most: int) -> str | None:
 
 
 def _spoken(fingerprint: Fingerprint) -> str:
-    words = fingerprint.words.split()
-    lines = ["  " + " ".join(words[start : start + 8]) for start in range(0, len(words), 8)]
-    return "\n".join(["Its fingerprint, to be read aloud:", *lines, f"  {fingerprint.hex}"])
+    return f"Its fingerprint, to be read aloud:\n{wrapped(fingerprint.words)}\n  {fingerprint.hex}"
 
 
 def _overview_text(record: dict[str, Any]) -> str:

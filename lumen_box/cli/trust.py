@@ -8,13 +8,11 @@ from typing import Annotated, Any
 import typer
 
 from ..errors import Damaged, UsageError
-from .box import wrapped
-from .common import Json, PassphraseFile, emit, group, say
+from .common import Json, PassphraseFile, emit, group, say, wrapped
 from .door import administer
 
 trust = group("Whom this box trusts.")
 enrolment = group("How this box makes itself known to publishers.")
-MAX_ROOT = 1024 * 1024
 
 
 @trust.command()
@@ -71,6 +69,8 @@ def export(
 
 def read_text(path: Path) -> str:
     """A small text file that a person named; ``UsageError`` if it is not one."""
+    from ..schemas.admin import MAX_ROOT
+
     try:
         with path.open("rb") as file:
             data = file.read(MAX_ROOT + 1)

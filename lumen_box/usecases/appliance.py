@@ -19,10 +19,11 @@ from ..engine.process import Process
 from ..engine.supervisor import Weights, check
 from ..errors import Damaged, Locked, LumenError
 from ..paths import open_regular
+from ..schemas.metrics import Sample
 from ..vault.slots import Unlock
 from . import staging
 from .box import Box
-from .engines import EngineRoom, Sample, Start
+from .engines import EngineRoom, Start
 from .publishers import Publishers
 from .purposes import MANIFEST
 from .store import Store

@@ -13,6 +13,7 @@ from .. import launcher
 from ..catalogue import Active
 from ..engine import library
 from ..errors import LumenError
+from ..sizes import size
 from .appliance import Appliance
 from .slots import on_the_same_disk
 from .staging import unfinished
@@ -66,8 +67,8 @@ def _engine(appliance: Appliance) -> list[Finding]:
 def _space(appliance: Appliance) -> list[Finding]:
     free = shutil.disk_usage(appliance.box.home.root).free
     if free < LOW_SPACE:
-        return [Finding("warning", "space", f"{free / 1e9:.1f} GB are free.", "Remove versions that are not needed.")]
-    return [Finding("good", "space", f"{free / 1e9:.0f} GB are free.")]
+        return [Finding("warning", "space", f"{size(free)} are free.", "Remove versions that are not needed.")]
+    return [Finding("good", "space", f"{size(free)} are free.")]
 
 
 def _unfinished(appliance: Appliance) -> list[Finding]:
@@ -75,7 +76,7 @@ def _unfinished(appliance: Appliance) -> list[Finding]:
         Finding(
             "warning",
             "staging",
-            f"An install of {begun.claim.name}@{begun.claim.version} is not finished; it takes {_amount(begun.size)}.",
+            f"An install of {begun.claim.name}@{begun.claim.version} is not finished; it takes {size(begun.size)}.",
             f"Finish it with its medium, or run `lumen-box model remove {begun.claim.name}@{begun.claim.version}`.",
         )
         for begun in unfinished(appliance.box.home)
@@ -88,19 +89,15 @@ def _unnamed(appliance: Appliance) -> list[Finding]:
     found = appliance.store.unnamed(staged)
     if not found:
         return []
-    size, names = sum(path.stat().st_size for path in found), ", ".join(path.name for path in found)
+    taken, names = sum(path.stat().st_size for path in found), ", ".join(path.name for path in found)
     return [
         Finding(
             "warning",
             "objects",
-            f"{_amount(size)} in objects/ belong to no model whose manifest can be read: {names}.",
+            f"{size(taken)} in objects/ belong to no model whose manifest can be read: {names}.",
             "Install the models again from their media, or remove these files.",
         )
     ]
-
-
-def _amount(size: int) -> str:
-    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
 
 
 def _swap(appliance: Appliance) -> list[Finding]:

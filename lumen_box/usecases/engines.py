@@ -9,8 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Iterable
-from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from ..bundle.manifest import Manifest
 from ..catalogue import Active, Installed, ModelName
@@ -22,6 +21,7 @@ from ..engine.templates import Renderer
 from ..errors import Damaged, LumenError, NoModel, Untrusted, UsageError
 from ..paths import open_regular
 from ..progress import Advance, Report, silent
+from ..schemas.metrics import Sample
 from ..schemas.models import ModelCard
 from .box import Box
 from .publishers import Publishers
@@ -32,17 +32,6 @@ from .store import Store
 PAUSE: Final = 0.2  # seconds between two looks at how far a model is loaded
 
 Start = Callable[[], Process]
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One number for ``/metrics``."""
-
-    name: str
-    help: str
-    value: float
-    kind: Literal["gauge", "counter"]
-    labels: tuple[tuple[str, str], ...]
 
 
 class EngineRoom:

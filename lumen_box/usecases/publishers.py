@@ -22,13 +22,14 @@ from ..sealed.fingerprint import Fingerprint
 from ..strictjson import Fields
 from ..trust.accepted import Accepted
 from ..trust.floors import Floors
+from ..trust.limits import MAX_BYTES
 from ..trust.publisher_id import PinnedRoot, read_root, short_name
 from ..trust.revocations import Revocations
 from ..trust.time import trusted_now
 from .box import Box
 from .purposes import FLOORS, PINNED, REVOCATIONS
 
-MAX_ROOT = 512 * 1024  # bytes of a root
+MAX_ROOT = MAX_BYTES["root"]
 MAX_KEPT = 64 * 1024 * 1024  # bytes of all kept metadata of one publisher
 
 

@@ -6,12 +6,12 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from lumen_box.api.metrics import Gauge
 from lumen_box.api.ports import News, State
 from lumen_box.clock import Clock
 from lumen_box.config import EngineSettings, GatewaySettings, Settings
 from lumen_box.engine.protocol import Accepted, Finished, Generate, Timings, Tokens, Usage
 from lumen_box.errors import LumenError, NoModel, NotFound, Unauthenticated
+from lumen_box.schemas.metrics import Sample
 from lumen_box.schemas.models import ModelCard
 
 NO_TIME = Timings(0.0, 0.0, 0.0)
@@ -168,5 +168,5 @@ class FakeBox:
     def state(self) -> State:
         return "sealed" if self.sealed else "ready"
 
-    def samples(self) -> Iterable[Gauge]:
-        return [Gauge("lumen_engine_restarts_total", "Restarts.", 2, "counter", (("model", 'a"b\n'),))]
+    def samples(self) -> Iterable[Sample]:
+        return [Sample("lumen_engine_restarts_total", "Restarts.", 2, "counter", (("model", 'a"b\n'),))]

@@ -134,7 +134,7 @@ def test_a_full_queue_says_when_to_come_back(tmp_path: Path) -> None:
 
 
 def test_a_client_that_takes_nothing_loses_its_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(answer.Answer.__init__, "__kwdefaults__", {"patience": 0.3})
+    monkeypatch.setattr(answer.AnswerResponse.__init__, "__kwdefaults__", {"patience": 0.3})
     box = FakeBox()
     box.model.script = babbles("x" * 10_000)
 

@@ -16,9 +16,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from lumen_box.cli.publisher import app, parse_size
+from lumen_box.cli.publisher import app
 from lumen_box.errors import LumenError, UsageError
 from lumen_box.publisher.workspace import Workspace
+from lumen_box.sizes import parse_size
 from tests.support.tiny_model import write_tiny_model
 
 from .people import PASSPHRASE, Box, content, read

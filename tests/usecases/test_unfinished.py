@@ -52,7 +52,7 @@ def test_the_doctor_says_what_lies_there_and_how_to_be_rid_of_it(scene: Scene) -
     begin(scene)
     with scene.appliance() as appliance:
         (said,) = warnings(appliance, "staging")
-        assert "clinical@1.0.0 is not finished; it takes 0.3 MB" in said
+        assert "clinical@1.0.0 is not finished; it takes 266.0 kB" in said
         assert "`lumen-box model remove clinical@1.0.0`" in said
         assert remove(appliance, "clinical@1.0.0") == Removed("clinical", "1.0.0", installed=False)
         assert warnings(appliance, "staging") == []
@@ -182,7 +182,7 @@ def test_an_object_that_waits_for_its_manifest_is_kept(scene: Scene) -> None:
     before = next(scene.home.objects.iterdir()).stat().st_ino
     with scene.appliance() as appliance:
         (said,) = warnings(appliance, "staging")
-        assert "it takes 0.3 MB" in said
+        assert "it takes 266.0 kB" in said
         assert warnings(appliance, "objects") == []
     assert scene.install().fresh
     assert next(scene.home.objects.iterdir()).stat().st_ino == before
