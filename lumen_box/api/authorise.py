@@ -32,6 +32,8 @@ class Action(StrEnum):
     MANAGE_TOKENS = "manage tokens"
     READ_KEYS = "list the keys of the box"
     MANAGE_KEYS = "change the keys of the box"
+    READ_PROMPTS = "read the published prompts"
+    MANAGE_PROMPTS = "publish or withdraw prompts"
     DIAGNOSE = "diagnose the box"
 
 
@@ -65,6 +67,8 @@ RULES: Mapping[Action, Rule] = {
     Action.MANAGE_TOKENS: Rule(_ADMINISTRATORS),
     Action.READ_KEYS: Rule(_OPERATORS | {AUDITOR}),
     Action.MANAGE_KEYS: Rule(_ADMINISTRATORS),
+    Action.READ_PROMPTS: Rule(_WRITERS),
+    Action.MANAGE_PROMPTS: Rule(_OPERATORS),
     Action.DIAGNOSE: Rule(_OPERATORS),
 }
 

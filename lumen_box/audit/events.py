@@ -58,6 +58,8 @@ class Event(StrEnum):
     MODEL_VERIFIED = "model.verified"
     TOKEN_CREATED = "token.created"  # noqa: S105 - the name of an event
     TOKEN_REVOKED = "token.revoked"  # noqa: S105 - the name of an event
+    PROMPT_PUBLISHED = "prompt.published"
+    PROMPT_WITHDRAWN = "prompt.withdrawn"
     GENERATION = "generation"
     ACCESS_REFUSED = "access.refused"
     LOG_REPAIRED = "log.repaired"

@@ -8,7 +8,7 @@ import resource
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-from ..api import admin_box, admin_keys, admin_models, admin_tokens, admin_trust
+from ..api import admin_box, admin_keys, admin_models, admin_prompts, admin_tokens, admin_trust
 from ..api.app import create_app
 from ..api.server import Bound, Gateway, Listen
 from ..audit import Event
@@ -18,7 +18,10 @@ from ..usecases.box import Box
 from ..usecases.slots import opens_by_itself
 from ..vault.slots import Unlock
 
-ROUTERS = (admin_box.router, admin_trust.router, admin_models.router, admin_keys.router, admin_tokens.router)
+ROUTERS = (
+    admin_box.router, admin_trust.router, admin_models.router, admin_keys.router, admin_tokens.router,
+    admin_prompts.router,
+)  # fmt: skip
 
 
 def application(appliance: Appliance) -> Any:

@@ -15,7 +15,7 @@ import typer
 from .. import __version__
 from ..errors import Interrupted, LumenError, NoSpace, NotAllowed, UsageError
 from ..launcher.child import harden
-from . import box, demo, keys, models, publisher, tokens, trust, use
+from . import box, demo, keys, models, prompts, publisher, tokens, trust, use
 from .common import complain
 
 TRACEBACK = "LUMEN_BOX_TRACEBACK"
@@ -82,6 +82,7 @@ app.add_typer(trust.enrolment, name="enrolment")
 app.add_typer(models.model, name="model")
 app.add_typer(keys.key, name="key")
 app.add_typer(tokens.token, name="token")
+app.add_typer(prompts.prompt, name="prompt")
 for command in (use.ask, use.chat):
     app.command()(command)
 app.add_typer(publisher.app, name="publisher")

@@ -16,6 +16,7 @@ MAX_ROOT = 512 * 1024  # characters of a root, which are bytes: as trust/limits.
 MAX_FINGERPRINT = 1024
 MAX_SCOPES = 8
 MAX_DAYS = 400
+MAX_PROMPT = 256 * 1024  # characters of a published prompt
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,26 @@ class PinRequest:
 
     root: Annotated[str, Length(1, MAX_ROOT)]
     fingerprint: Annotated[str, Length(1, MAX_FINGERPRINT)]
+
+
+@dataclass(frozen=True)
+class PublishRequest:
+    """A text to share between all users, under a name; its size in bytes is checked further in."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+
+    name: Name
+    kind: Literal["system", "document"]
+    text: Annotated[str, Length(1, MAX_PROMPT)]
+
+
+@dataclass(frozen=True)
+class PromptRequest:
+    """For show and remove."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+
+    name: Name
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import weakref
 from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Any, Final
 
@@ -23,10 +24,12 @@ from ..paths import open_regular
 from ..progress import Advance, Report, silent
 from ..schemas.metrics import Sample
 from ..schemas.models import ModelCard
+from . import prompts
 from .box import Box
 from .publishers import Publishers
 from .purposes import CONTENT
 from .running import Running
+from .sharing import Sharing
 from .store import Store
 
 PAUSE: Final = 0.2  # seconds between two looks at how far a model is loaded
@@ -40,6 +43,7 @@ class EngineRoom:
     def __init__(self, box: Box, publishers: Publishers, store: Store, start: Start) -> None:
         self._box, self._publishers, self._store, self._start = box, publishers, store, start
         self._running: dict[tuple[str, str], Running] = {}
+        self._loaded: weakref.WeakSet[Running] = weakref.WeakSet()  # also those that nobody is sent to yet
         self._failed: dict[tuple[str, str], LumenError] = {}
         self._retiring: set[asyncio.Task[None]] = set()
         self._lock = asyncio.Lock()
@@ -111,7 +115,29 @@ class EngineRoom:
         )
         template = manifest.template or facts.chat_template
         renderer = Renderer(template, bos=facts.bos, eos=facts.eos, clock=self._box.clock)
-        return Running(installed, card, engine, renderer)
+        sharing = Sharing(engine, renderer.render, self._box.clock, lambda: prompts.listing(self._box))
+        running = Running(installed, card, engine, renderer, sharing)
+        self._loaded.add(running)
+        try:
+            await sharing.refresh()
+        except BaseException:  # cancelled: the box is being sealed
+            await running.stop()
+            raise
+        return running
+
+    async def share(self) -> list[Running]:
+        """Has every model share the prompts that are published now. Returns those that answer."""
+        await asyncio.gather(*(running.sharing.refresh() for running in self._loaded))
+        return self.answering()
+
+    def answering(self) -> list[Running]:
+        """Every model that answers now."""
+        return list(self._running.values())
+
+    def forget(self, owner: str) -> None:
+        """Wipes what any engine keeps of this owner's ended answers; of everybody's where ``owner`` is empty."""
+        for running in self._loaded:
+            running.engine.forget(owner)
 
     def weights(self, manifest: Manifest) -> Weights:
         """Ciphertext and key of a manifest's object, fetched anew each time a worker needs them."""

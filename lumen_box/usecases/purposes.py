@@ -12,3 +12,4 @@ MANIFEST: Final = "manifest"  # SHA-256 of publisher id, name and version: SHA-2
 PINNED: Final = "trust"  # publisher id: alias, name and fingerprint of the pinned root
 FLOORS: Final = "floors"  # publisher id
 REVOCATIONS: Final = "revocations"  # publisher id
+PROMPT: Final = "prompt"  # name of the published prompt: kind, text and when it was published

@@ -14,6 +14,7 @@ from ..engine.supervisor import Answer, Engine
 from ..engine.templates import Renderer
 from ..errors import NoModel
 from ..schemas.models import ModelCard
+from .sharing import Sharing
 
 HEALTH_PROMPT: Final = "Hello"
 HEALTH_TOKENS: Final = 4
@@ -22,12 +23,15 @@ HEALTH_TOKENS: Final = 4
 class Running:
     """One model that is loaded and ready to answer."""
 
-    def __init__(self, installed: Installed, card: ModelCard, engine: Engine, renderer: Renderer) -> None:
-        self.installed, self.card, self.engine = installed, card, engine
+    def __init__(
+        self, installed: Installed, card: ModelCard, engine: Engine, renderer: Renderer, sharing: Sharing
+    ) -> None:
+        self.installed, self.card, self.engine, self.sharing = installed, card, engine, sharing
         self._renderer = renderer
 
     async def render(self, messages: Sequence[dict[str, Any]]) -> str:
         """The prompt of a conversation by the model's own template."""
+        self.sharing.renew()
         return await self._renderer.render(messages)
 
     def submit(self, request: protocol.Generate) -> Answer:

@@ -10,6 +10,7 @@ from lumen_box.cli.gateway import ROUTERS
 
 EVERYBODY = {"administrator", "operator", "auditor", "analyst"}
 OPERATORS = {"administrator", "operator"}
+WRITERS = {"administrator", "operator", "analyst"}
 ADMINISTRATORS = {"administrator"}
 
 TABLE = {
@@ -34,6 +35,10 @@ TABLE = {
     "GET /api/keys/slots": OPERATORS | {"auditor"},
     "POST /api/keys/slots": ADMINISTRATORS,
     "POST /api/keys/slots/{identity}/remove": ADMINISTRATORS,
+    "GET /api/prompts": WRITERS,
+    "POST /api/prompts/show": WRITERS,
+    "POST /api/prompts": OPERATORS,
+    "POST /api/prompts/remove": OPERATORS,
     "GET /api/tokens": ADMINISTRATORS,
     "POST /api/tokens": ADMINISTRATORS,
     "POST /api/tokens/{identity}/revoke": ADMINISTRATORS,

@@ -40,6 +40,9 @@ def test_from_nothing_to_an_answer(shell: Shell, tmp_path: Path) -> None:
     shell("publisher", "export", "pub", "usb")
     shell("model", "install", "usb", "clinical@1.0.0")
     shell("model", "activate", "clinical@1.0.0")
+    (tmp_path / "ward.txt").write_text("Be brief.\n")
+    shell("prompt", "add", "ward", "ward.txt")
+    assert "not shared by any model now" in shell("prompt", "list").out
     url = shell("serve", "--port", "0", "--detach").out.strip()
     assert url.startswith("http://127.0.0.1:")
 
@@ -50,6 +53,16 @@ def test_from_nothing_to_an_answer(shell: Shell, tmp_path: Path) -> None:
     assert asked["answer"] == "Good morning."
     assert asked["finish"] == "stop"
     assert asked["usage"]["completion_tokens"] == len(SAYS)
+
+    (tmp_path / "leaflet.txt").write_text("Take one a day. ")
+    added = shell("prompt", "add", "leaflet", "leaflet.txt", "--document", "--json").json
+    assert (added["kind"], added["characters"], added["not_shared_by"]) == ("document", 16, {})
+    listed = shell("prompt", "list", "--json").json["prompts"]
+    assert [one["name"] for one in listed] == ["leaflet", "ward"]
+    assert [one["shared_by"] for one in listed] == [["demo-publisher/clinical"]] * 2
+    assert shell("prompt", "show", "ward").out == "Be brief.\n"
+    assert shell("prompt", "remove", "ward").out == "ward is no longer published.\n"
+    assert [one["name"] for one in shell("prompt", "list", "--json").json["prompts"]] == ["leaflet"]
 
     status = shell("status", "--json").json
     assert (status["ready"], status["url"]) == (True, url)
@@ -64,6 +77,7 @@ def test_from_nothing_to_an_answer(shell: Shell, tmp_path: Path) -> None:
     assert shell("serve", "--detach", code=11).err.startswith("lumen-box: A gateway serves this box already")
     assert shell("lock", "--json").json == {"sealed": True}
     assert shell("ask", "Hello", code=12).out == ""
+    assert "sealed" in shell("prompt", "list", code=12).err
     assert shell("unlock", "--json").json == {"sealed": False, "opened": True}
     assert shell("unlock", "--json").json == {"sealed": False, "opened": False}
     assert "without a version" in shell("model", "rollback", "clinical@1.0.0", code=2).err
@@ -120,6 +134,12 @@ def test_mistakes_with_a_box(shell: Shell, tmp_path: Path) -> None:
     assert "no terminal to ask on" in shell("trust", "show", LUMEN_BOX_PASSPHRASE_FILE="", code=12).err
     assert "without TLS it serves the loopback only" in shell("serve", "--host", "0.0.0.0", code=2).err
     assert shell("model", "show", "nothing", code=14).out == ""
+    (tmp_path / "latin1.txt").write_bytes(b"caf\xe9")
+    (tmp_path / "large.txt").write_bytes(b"x" * (256 * 1024 + 1))
+    for file, says in (("nowhere", "cannot be read"), ("latin1.txt", "byte 3"), ("large.txt", "larger than 256 KiB")):
+        assert says in shell("prompt", "add", "ward", file, code=2).err
+    assert "a letter or digit first" in shell("prompt", "add", "Ward", "open", code=2).err
+    assert "no published prompt 'ward'" in shell("prompt", "remove", "ward", code=14).err
     assert shell("model", "activate", "../../etc", code=2).out == ""
     assert shell("model", "install", "nowhere", "x", code=14).out == ""
     (tmp_path / "box").chmod(0o755)
