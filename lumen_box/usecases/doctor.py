@@ -14,6 +14,8 @@ from ..catalogue import Active
 from ..engine import library
 from ..errors import LumenError
 from ..sizes import size
+from ..vault.slots import KeyFile, Recovery
+from . import keyslots
 from .appliance import Appliance
 from .slots import on_the_same_disk
 from .staging import unfinished
@@ -38,7 +40,7 @@ class Finding:
 def examine(appliance: Appliance, *, serving: bool = True) -> list[Finding]:
     """Looks at everything; a look that fails is a finding itself. ``serving`` is whether a gateway runs."""
     looks: list[Callable[[Appliance], list[Finding]]] = [
-        _sandbox, _engine, _space, _unfinished, _unnamed, _swap, _slots, _keys, _models, _clock,
+        _sandbox, _engine, _space, _unfinished, _unnamed, _swap, _key_file, _slots, _keys, _models, _clock,
     ]  # fmt: skip
     findings: list[Finding] = []
     if not serving:
@@ -114,21 +116,27 @@ def _swap(appliance: Appliance) -> list[Finding]:
     ]
 
 
-def _slots(appliance: Appliance) -> list[Finding]:
-    box, found = appliance.box, []
-    key_file = box.settings.vault.key_file
-    if key_file and Path(key_file).exists():
-        if on_the_same_disk(Path(key_file), box.home):
-            found.append(
-                Finding(
-                    "warning",
-                    "keys",
-                    "The key file lies on the disk that it protects: who steals one steals both.",
-                    "Keep it on another device, or use a systemd credential bound to the TPM.",
-                )
-            )
-        if Path(key_file).stat().st_mode & 0o077:
+def _key_file(appliance: Appliance) -> list[Finding]:
+    key_file, found = Path(appliance.settings.vault.key_file), []
+    if appliance.settings.vault.key_file and key_file.exists():
+        if on_the_same_disk(key_file, appliance.box.home):
+            what = "The key file lies on the disk that it protects: who steals one steals both."
+            then = "Keep it on another device, or use a systemd credential bound to the TPM."
+            found.append(Finding("warning", "keys", what, then))
+        if key_file.stat().st_mode & 0o077:
             found.append(Finding("bad", "keys", "Others can read the key file.", f"Run `chmod 600 {key_file}`."))
+    return found
+
+
+def _slots(appliance: Appliance) -> list[Finding]:
+    kinds, found = {slot.kind for slot in keyslots.listing(appliance.box)}, []
+    if Recovery.kind not in kinds:
+        what = "No recovery key opens this box: with its passphrase lost, everything in it is lost."
+        found.append(Finding("warning", "keys", what, "Make one with: lumen-box key slot add recovery"))
+    if appliance.settings.vault.key_file and KeyFile.kind not in kinds:
+        what = "The settings name a key file, and no slot is for one: the box does not open by itself."
+        then = "Add it with: lumen-box key slot add key-file --key-file FILE"
+        found.append(Finding("warning", "keys", what, then))
     return found
 
 

@@ -136,3 +136,27 @@ def test_leaving_a_prompt_is_answered(tmp_path: Path, key: str, code: int, says:
     assert terminal.end() == code
     assert says in terminal.seen
     assert not (tmp_path / "box").exists()
+
+
+def test_a_new_passphrase_is_asked_for_after_the_old_one_and_twice(shell: Shell) -> None:
+    terminal = Terminal(shell.folder, "--home", "box", "key", "slot", "add", "passphrase")
+    for prompt, typed in (
+        ("Passphrase of the box: ", "a box's passphrase"),
+        ("New passphrase: ", "another one, and long"),
+        ("Once more: ", "another one, and longer"),
+    ):
+        terminal.expect(prompt)
+        terminal.type(f"{typed}\n")
+    assert terminal.end() == 2
+    assert "The two passphrases differ." in terminal.seen and "another one" not in terminal.seen
+    assert len(shell("key", "slot", "list", "--json").json["slots"]) == 2
+
+
+def test_a_slot_is_removed_only_when_the_person_agrees(shell: Shell) -> None:
+    identity = shell("key", "slot", "list", "--json").json["slots"][1]["id"]
+    terminal = Terminal(shell.folder, "--home", "box", "key", "slot", "remove", identity)
+    terminal.expect("[y/N]")
+    terminal.type("n\n")
+    assert terminal.end() == 2
+    assert "It was not confirmed." in terminal.seen
+    assert len(shell("key", "slot", "list", "--json").json["slots"]) == 2

@@ -10,7 +10,8 @@ import pytest
 
 from lumen_box.audit import Event
 from lumen_box.errors import LumenError, NotFound, Sealed, UsageError, WrongKey
-from lumen_box.usecases import keyslots
+from lumen_box.usecases import doctor, keyslots
+from lumen_box.usecases.appliance import Appliance
 from lumen_box.usecases.box import Box
 from lumen_box.vault.slots import KeyFile, Passphrase, Recovery, Unlock
 from lumen_box.vault.vault import Vault
@@ -116,3 +117,29 @@ def test_a_sealed_box_shows_its_slots_and_changes_none(scene: Scene) -> None:
             keyslots.remove(box, known[0].id, ACTOR)
     finally:
         box.close()
+
+
+@pytest.mark.parametrize("sealed", [False, True])
+def test_the_doctor_misses_a_recovery_key_and_the_slot_of_a_key_file(scene: Scene, sealed: bool) -> None:
+    def said_of_keys() -> str:
+        box = Box(scene.home)
+        try:
+            appliance = Appliance(box)
+            if not sealed:
+                appliance.unlock(Passphrase(BOX_SECRET), ACTOR)
+            return " ".join(found.what for found in doctor.examine(appliance) if found.subject == "keys")
+        finally:
+            box.close()
+
+    assert "recovery key" not in said_of_keys() and "key file" not in said_of_keys()
+    stick = scene.folder / "stick"
+    stick.write_bytes(STICK.secret)
+    scene.home.settings.write_text(f'[vault]\nkey_file = "{stick}"\n')
+    with scene.appliance() as appliance:
+        keyslots.remove(appliance.box, keyslots.listing(appliance.box)[1].id, ACTOR)
+    assert "No recovery key opens this box" in said_of_keys()
+    assert "no slot is for one" in said_of_keys() and "lies on the disk" in said_of_keys()
+    with scene.appliance() as appliance:
+        keyslots.add(appliance.box, "stick", STICK, ACTOR)
+        keyslots.add(appliance.box, "print", None, ACTOR)
+    assert "recovery key" not in said_of_keys() and "no slot" not in said_of_keys()
