@@ -16,7 +16,7 @@ from ..catalogue import Active, Installed, ModelName
 from ..errors import NotFound, UsageError
 from ..progress import Note, Report, Step
 from .appliance import Appliance
-from .running import Running
+from .running import RunningModel
 
 HEADROOM = 1.1  # a loaded model takes about its size, and its context some more
 
@@ -93,7 +93,9 @@ async def _switch(appliance: Appliance, installed: Installed, report: Report, co
             room.retire(before)
 
 
-async def _started(appliance: Appliance, installed: Installed, report: Report, commit: Callable[[], None]) -> Running:
+async def _started(
+    appliance: Appliance, installed: Installed, report: Report, commit: Callable[[], None]
+) -> RunningModel:
     running = await appliance.models.start(installed, report)
     try:
         await running.check_health()

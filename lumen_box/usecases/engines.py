@@ -28,7 +28,7 @@ from . import prompts
 from .box import Box
 from .publishers import Publishers
 from .purposes import CONTENT
-from .running import Running
+from .running import RunningModel
 from .sharing import Sharing
 from .store import Store
 
@@ -42,8 +42,8 @@ class EngineRoom:
 
     def __init__(self, box: Box, publishers: Publishers, store: Store, start: Start) -> None:
         self._box, self._publishers, self._store, self._start = box, publishers, store, start
-        self._running: dict[tuple[str, str], Running] = {}
-        self._loaded: weakref.WeakSet[Running] = weakref.WeakSet()  # also those that nobody is sent to yet
+        self._running: dict[tuple[str, str], RunningModel] = {}
+        self._loaded: weakref.WeakSet[RunningModel] = weakref.WeakSet()  # also those that nobody is sent to yet
         self._failed: dict[tuple[str, str], LumenError] = {}
         self._retiring: set[asyncio.Task[None]] = set()
         self._lock = asyncio.Lock()
@@ -100,7 +100,7 @@ class EngineRoom:
             self._running.clear()
             self.loading = False
 
-    async def start(self, installed: Installed, report: Report = silent) -> Running:
+    async def start(self, installed: Installed, report: Report = silent) -> RunningModel:
         """A running model that nobody is sent to yet. Raises what is wrong with it, and leaves nothing behind."""
         manifest, alias = self._store.manifest(installed), self._publishers.alias(installed.publisher)
         engine = Engine(
@@ -116,7 +116,7 @@ class EngineRoom:
         template = manifest.template or facts.chat_template
         renderer = Renderer(template, bos=facts.bos, eos=facts.eos, clock=self._box.clock)
         sharing = Sharing(engine, renderer.render, self._box.clock, lambda: prompts.listing(self._box))
-        running = Running(installed, card, engine, renderer, sharing)
+        running = RunningModel(installed, card, engine, renderer, sharing)
         self._loaded.add(running)
         try:
             await sharing.refresh()
@@ -125,12 +125,12 @@ class EngineRoom:
             raise
         return running
 
-    async def share(self) -> list[Running]:
+    async def share(self) -> list[RunningModel]:
         """Has every model share the prompts that are published now. Returns those that answer."""
         await asyncio.gather(*(running.sharing.refresh() for running in self._loaded))
         return self.answering()
 
-    def answering(self) -> list[Running]:
+    def answering(self) -> list[RunningModel]:
         """Every model that answers now."""
         return list(self._running.values())
 
@@ -171,23 +171,23 @@ class EngineRoom:
                 stopped.append(f"{running.card.id}@{running.installed.version}")
         return stopped
 
-    def running(self, publisher: str, name: str) -> Running | None:
+    def running(self, publisher: str, name: str) -> RunningModel | None:
         """What runs under this name."""
         return self._running.get((publisher, name))
 
-    def put(self, running: Running) -> Running | None:
+    def put(self, running: RunningModel) -> RunningModel | None:
         """From now on ``running`` answers under its name. Returns what did before."""
         key = (running.installed.publisher, running.installed.name)
         before, self._running[key] = self._running.get(key), running
         self._failed.pop(key, None)
         return before
 
-    def take(self, publisher: str, name: str) -> Running | None:
+    def take(self, publisher: str, name: str) -> RunningModel | None:
         """Nothing answers under this name any more. Returns what did."""
         self._failed.pop((publisher, name), None)
         return self._running.pop((publisher, name), None)
 
-    def retire(self, running: Running, seconds: float = 60.0) -> None:
+    def retire(self, running: RunningModel, seconds: float = 60.0) -> None:
         """Lets answers under way finish, then unloads."""
 
         async def ending() -> None:
@@ -201,7 +201,7 @@ class EngineRoom:
     def listing(self) -> list[ModelCard]:
         return [running.card for running in self._running.values()]
 
-    async def get(self, name: str | None) -> Running:
+    async def get(self, name: str | None) -> RunningModel:
         """The model of that name, or the default for chat."""
         wanted = _wanted_name(name)
         installed = self._box.catalogue.require_active(wanted, "chat", self._publishers.aliases())

@@ -20,7 +20,7 @@ HEALTH_PROMPT: Final = "Hello"
 HEALTH_TOKENS: Final = 4
 
 
-class Running:
+class RunningModel:
     """One model that is loaded and ready to answer."""
 
     def __init__(
