@@ -11,7 +11,7 @@ from ..errors import UsageError
 from .common import Json, PassphraseFile, emit, group, say
 from .door import administer
 
-prompt = group("Texts that many conversations begin with, read once for all users.")
+prompt = group("Texts that many conversations begin with.")
 MAX_TEXT = 256 * 1024  # bytes
 Name = Annotated[str, typer.Argument(metavar="NAME", help="As `prompt list` shows it.")]
 

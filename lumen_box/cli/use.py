@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import sys
-from typing import Annotated, Any
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any, TypeVar
 
 import typer
 
 from ..errors import LumenError, NoModel, TooLong, UsageError
-from .common import Json, complain, emit, home_of, plain, say
-from .door import require_box, use
+from .common import Json, complain, emit, plain, say
+from .elsewhere import Reach, TokenFile, Url, reaching
 
+T = TypeVar("T")
 MAX_INPUT = 8 * 1024 * 1024  # bytes from standard input
 HOW_TO_CHAT = "Write a line and press Enter. Ctrl-C stops an answer, Ctrl-D ends the chat."
 Model = Annotated[str | None, typer.Option(metavar="NAME", help="The model to ask; else the default one.")]
@@ -35,9 +38,12 @@ def ask(
     temperature: Temperature = None,
     max_tokens: MaxTokens = None,
     seed: Seed = None,
+    url: Url = None,
+    token_file: TokenFile = None,
     as_json: Json = False,
 ) -> None:
     """Ask one question; the answer goes to standard output."""
+    reach = reaching(context, url, token_file)
     messages = [{"role": "system", "content": system}] if system else []
     messages.append({"role": "user", "content": _question(question)})
     options = {"model": model, "temperature": temperature, "max_tokens": max_tokens, "seed": seed}
@@ -46,7 +52,7 @@ def ask(
     async def work(client: Any) -> Answer:
         return await answer(client, messages, options, live)
 
-    told = use(context, work)
+    told = _run(reach, work)
     if as_json:
         emit(
             {"answer": told.text, "reasoning": told.reasoning or None, "finish": told.finish, "usage": told.usage},
@@ -57,6 +63,16 @@ def ask(
         typer.echo(told.text)
     if told.cut_off and not as_json:
         say(told.cut_off)
+
+
+def _run(reach: Reach, work: Callable[[Any], Awaitable[T]]) -> T:
+    import asyncio
+
+    async def run() -> T:
+        async with reach() as client:
+            return await work(client)
+
+    return asyncio.run(run())
 
 
 def _question(question: str | None) -> str:
@@ -112,28 +128,26 @@ async def answer(
     return told
 
 
-def chat(context: typer.Context, model: Model = None, system: System = None, temperature: Temperature = None) -> None:
+def chat(
+    context: typer.Context,
+    model: Model = None,
+    system: System = None,
+    temperature: Temperature = None,
+    url: Url = None,
+    token_file: TokenFile = None,
+) -> None:
     """Talk with a model, line by line. Ctrl-C stops an answer, Ctrl-D ends the chat."""
-    import asyncio
-
-    from .door import over_socket
-
-    home = home_of(context)
-    require_box(home)
-    use(context, lambda client: _expect_answers(client, model))
+    reach = reaching(context, url, token_file)
+    _run(reach, lambda client: _expect_answers(client, model))
     messages = [{"role": "system", "content": system}] if system else []
     options = {"model": model, "temperature": temperature}
-
-    async def turn(told: Answer) -> None:
-        async with over_socket(home) as client:
-            await answer(client, messages, options, live=True, told=told)
 
     say(HOW_TO_CHAT)
     while (line := _line()) is not None:
         told = Answer()
         messages.append({"role": "user", "content": line})
         try:
-            asyncio.run(turn(told))
+            _run(reach, functools.partial(answer, messages=messages, options=options, live=True, told=told))
         except KeyboardInterrupt:
             say("\n(stopped)")
         except LumenError as error:
