@@ -1,8 +1,12 @@
 """From a generation to an HTTP response, streaming or whole, in whichever of OpenAI's shapes.
 
-The headers wait until the engine has accepted the request, so that a refusal gets its own status. From then on an error
-is the last event of the stream. A client that goes away, or takes nothing for ``patience`` seconds, ends the
-generation within one step of the engine, also while it still waits in the queue.
+The headers wait until the engine has accepted the request, so that a refusal gets its own status: it is accepted once
+its prompt is known to fit, before it waits for its turn, and that is a matter of milliseconds. Where others' long
+prompts make it longer than ``OPEN_SECONDS`` the stream opens all the same. From then on an error is the last event of
+the stream, and while the request waits, comments say how many are before it.
+
+A client that goes away, or takes nothing for ``patience`` seconds, ends the generation within one step of the engine,
+also while it still waits in the queue.
 """
 
 from __future__ import annotations
@@ -24,6 +28,7 @@ from .responses import Json, dumps, error_response
 
 PATIENCE = 60.0  # seconds for a client to take what was written
 ALIVE_SECONDS = 15.0  # between signs of life
+OPEN_SECONDS = 2.0  # for a stream to open, at the latest
 _STREAM_HEADERS = [(b"content-type", sse.MEDIA_TYPE.encode()), (b"x-accel-buffering", b"no")]
 
 
@@ -69,17 +74,28 @@ class AnswerResponse(Response):
 
     async def _streamed(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            await self._generation.accepted()
+            accepted = await self._generation.accepted(OPEN_SECONDS)
         except LumenError as error:
             await error_response(error)(scope, receive, send)
             return
         await send({"type": "http.response.start", "status": 200, "headers": _STREAM_HEADERS})
+        try:
+            while not accepted:
+                await self._write(send, sse.KEEP_ALIVE)
+                accepted = await self._generation.accepted(ALIVE_SECONDS)
+        except LumenError as error:
+            await self._write(send, sse.encode(dumps(body_of(error))), more=False)
+            return
         await self._write(send, self._shape.opening())
         async for batch in self._generation.follow(pause=ALIVE_SECONDS):
-            data = b"".join(map(self._shape.chunk, batch)) if batch else sse.KEEP_ALIVE
-            if data:
+            if data := b"".join(map(self._shape.chunk, batch)) if batch else self._alive():
                 await self._write(send, data)
         await self._write(send, await self._last(), more=False)
+
+    def _alive(self) -> bytes:
+        """What is said while there is nothing to say."""
+        ahead = self._generation.ahead
+        return sse.KEEP_ALIVE if ahead is None else sse.waiting(ahead)
 
     async def _last(self) -> bytes:
         try:

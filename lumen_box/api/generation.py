@@ -9,6 +9,7 @@ A generation ends in exactly one outcome: finished, or an error (cancelled, refu
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 from collections.abc import AsyncIterator, Sequence
 
@@ -66,25 +67,34 @@ class Generation:
             if self.task is not None:
                 self.task.cancel()
 
-    async def accepted(self) -> None:
-        """Returns once the engine has taken it on; raises what refused it before."""
-        while self.prompt_tokens is None and not self.log and not self.done:
-            await self._change()
+    async def accepted(self, seconds: float | None = None) -> bool:
+        """True once the engine has taken it on, False if that takes longer; raises what refused it before."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while self.prompt_tokens is None and not self.log and not self.done:
+                    await self._change()
         if self.error is not None and not self.log:
             raise self.error
+        return self.prompt_tokens is not None or bool(self.log) or self.done
 
     async def follow(self, start: int = 0, pause: float | None = None) -> AsyncIterator[Sequence[Tokens]]:
         """The log from entry ``start``, in batches as it grows, until the end; :meth:`result` says how it ended.
 
-        With ``pause``, an empty batch comes whenever that many seconds brought nothing.
+        An empty batch comes whenever its place in the queue has changed, and with ``pause`` whenever that many seconds
+        brought nothing.
         """
+        told = None
         while True:
             if len(self.log) > start:
                 batch = self.log[start:]
                 start += len(batch)
+                told = self.ahead
                 yield batch
             elif self.done:
                 return
+            elif told != self.ahead:
+                told = self.ahead
+                yield ()
             elif not await self._change(pause):
                 yield ()
 

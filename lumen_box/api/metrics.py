@@ -10,7 +10,7 @@ from ..errors import LumenError
 from ..schemas.metrics import Labels, Sample
 
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-FIRST_TOKEN_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)  # seconds
+SECONDS_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)  # seconds
 
 
 @dataclass
@@ -64,20 +64,24 @@ class GatewayMetrics:
         self.completion = Counter("lumen_completion_tokens_total", "Tokens generated, by model.")
         self.rejected = Counter("lumen_queue_full_total", "Requests refused because the queue was full.")
         self.first_token = Histogram(
-            "lumen_first_token_seconds", "From taking a request on to its first token.", FIRST_TOKEN_BUCKETS
+            "lumen_first_token_seconds", "From taking a request on to its first token.", SECONDS_BUCKETS
+        )
+        self.waiting = Histogram(
+            "lumen_waiting_seconds", "Waiting for a turn in the engine, of answers that were finished.", SECONDS_BUCKETS
         )
 
     def ended(self, model: str, finished: Finished | None, error: LumenError | None) -> None:
         outcome = error.code if error is not None else finished.reason if finished else "unexpected"
         self.requests.add(model=model, outcome=outcome)
         if finished is not None:
+            self.waiting.observe(finished.timings.waiting)
             self.prompt.add(finished.usage.prompt_tokens, model=model)
             self.completion.add(finished.usage.completion_tokens, model=model)
 
     def text(self, samples: Iterable[Sample]) -> str:
         """The whole page: what was counted here, then ``samples`` from elsewhere, grouped by name."""
         lines: list[str] = []
-        for own in (self.requests, self.prompt, self.completion, self.rejected, self.first_token):
+        for own in (self.requests, self.prompt, self.completion, self.rejected, self.first_token, self.waiting):
             lines.extend(own.lines())
         grouped: dict[str, list[Sample]] = {}
         for sample in samples:

@@ -11,7 +11,8 @@ from typing import Annotated, Any, TypeVar
 import typer
 
 from ..errors import LumenError, NoModel, TooLong, UsageError
-from .common import Json, complain, emit, plain, say
+from ..progress import Step
+from .common import Json, complain, emit, plain, reporting, say
 from .elsewhere import Reach, TokenFile, Url, reaching
 
 T = TypeVar("T")
@@ -111,12 +112,18 @@ class Answer:
 async def answer(
     client: Any, messages: list[dict[str, str]], options: dict[str, Any], live: bool, told: Answer | None = None
 ) -> Answer:
-    """The whole answer; written to standard output as it comes, where ``live``. ``told`` holds it on the way."""
+    """The whole answer; written to standard output as it comes, where ``live``. ``told`` holds it on the way. How many
+    are before it is shown on stderr until it begins."""
     from ..client.chat import stream_chat
 
     told = told or Answer()
-    async with contextlib.aclosing(stream_chat(client, messages, **options)) as deltas:
-        async for delta in deltas:
+    async with contextlib.AsyncExitStack() as stack:
+        waiting = stack.enter_context(contextlib.ExitStack())
+        report = waiting.enter_context(reporting())
+        asking = stream_chat(client, messages, on_waiting=lambda ahead: report(Step(_waiting(ahead))), **options)
+        async for delta in await stack.enter_async_context(contextlib.aclosing(asking)):
+            if delta.text or delta.reasoning:
+                waiting.close()
             told.text += delta.text
             told.reasoning += delta.reasoning
             told.finish, told.usage = delta.finish or told.finish, delta.usage or told.usage
@@ -126,6 +133,10 @@ async def answer(
     if live:
         sys.stdout.write("\n")
     return told
+
+
+def _waiting(ahead: int) -> str:
+    return f"Waiting: {ahead} before you" if ahead else "Waiting: you are next"
 
 
 def chat(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import Damaged, Interrupted
+from ..schemas import sse
 from ..schemas.errors import error_from
 from .transport import Client
 
@@ -24,9 +25,15 @@ class Delta:
 
 
 async def stream_chat(
-    client: Client, messages: Sequence[dict[str, str]], model: str | None = None, **options: Any
+    client: Client,
+    messages: Sequence[dict[str, str]],
+    model: str | None = None,
+    *,
+    on_waiting: Callable[[int], None] = lambda _: None,
+    **options: Any,
 ) -> AsyncGenerator[Delta, None]:
-    """The answer, piece by piece. ``options`` are those of the API; one that is None is not sent.
+    """The answer, piece by piece. ``options`` are those of the API; one that is None is not sent. While the request
+    waits, ``on_waiting`` hears how many will be begun before it.
 
     Leaving the iteration early ends the answer on the box; close the generator, or it waits for the collector.
     Raises what the gateway raised, also in the middle, and ``Interrupted`` where the stream breaks off.
@@ -34,7 +41,12 @@ async def stream_chat(
     asked = {"messages": list(messages), "model": model, **options}
     body = {name: value for name, value in asked.items() if value is not None}
     body |= {"stream": True, "stream_options": {"include_usage": True}}
-    async with contextlib.aclosing(client.events("/v1/chat/completions", body)) as events:
+
+    def comment(text: str) -> None:
+        if (ahead := sse.waiting_in(text)) is not None:
+            on_waiting(ahead)
+
+    async with contextlib.aclosing(client.events("/v1/chat/completions", body, comment)) as events:
         async for event in events:
             if event.data == "[DONE]":
                 return

@@ -73,9 +73,11 @@ class Client:
             then="Run the command again: it goes on or starts anew.",
         )
 
-    async def events(self, path: str, body: Any = None) -> AsyncGenerator[sse.Event, None]:
-        """The events of a stream, as they come."""
-        decoder = sse.Decoder()
+    async def events(
+        self, path: str, body: Any = None, on_comment: Callable[[str], None] = lambda _: None
+    ) -> AsyncGenerator[sse.Event, None]:
+        """The events of a stream, as they come; ``on_comment`` hears the comments between them."""
+        decoder = sse.Decoder(on_comment=on_comment)
         async with self.open("POST", path, body) as response:
             async for piece in response.aiter_bytes():
                 for event in decoder.feed(piece):

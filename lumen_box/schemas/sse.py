@@ -6,7 +6,8 @@ on the size of one event.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from ..errors import Damaged
@@ -15,6 +16,7 @@ MEDIA_TYPE = "text/event-stream; charset=utf-8"
 DONE = b"data: [DONE]\n\n"
 KEEP_ALIVE = b": still working\n\n"  # a comment: readers skip it, proxies see life
 MAX_EVENT = 4 * 1024 * 1024
+_WAITING = re.compile(r"waiting, (\d{1,9}) ahead")
 
 
 @dataclass(frozen=True)
@@ -32,11 +34,22 @@ def encode(data: bytes, *, event: str = "", id: str = "") -> bytes:
     return head.encode() + b"data: " + data + b"\n\n"
 
 
-class Decoder:
-    """Takes the stream in pieces of any size, cut anywhere, and gives whole events."""
+def waiting(ahead: int) -> bytes:
+    """A comment that says how many requests will be begun before this one: only our own client reads it."""
+    return b": waiting, %d ahead\n\n" % ahead
 
-    def __init__(self, max_event: int = MAX_EVENT) -> None:
-        self._max = max_event
+
+def waiting_in(comment: str) -> int | None:
+    """The number that :func:`waiting` wrote; None for any other comment."""
+    found = _WAITING.fullmatch(comment)
+    return int(found[1]) if found else None
+
+
+class Decoder:
+    """Takes the stream in pieces of any size, cut anywhere, and gives whole events; ``on_comment`` hears the rest."""
+
+    def __init__(self, max_event: int = MAX_EVENT, on_comment: Callable[[str], None] = lambda _: None) -> None:
+        self._max, self._on_comment = max_event, on_comment
         self._buffer = b""
         self._data: list[str] = []
         self._size = 0
@@ -71,6 +84,8 @@ class Decoder:
             self._size += len(line)
             if self._size > self._max:
                 raise Damaged(f"An event of the stream is larger than the {self._max} bytes allowed for it.")
+        elif not name:
+            self._on_comment(value)
         elif name == "event":
             self._event = value
         elif name == "id" and "\0" not in value:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from lumen_box.api.ports import News, State
 from lumen_box.clock import Clock
 from lumen_box.config import EngineSettings, GatewaySettings, Settings
-from lumen_box.engine.protocol import Accepted, Finished, Generate, Timings, Tokens, Usage
+from lumen_box.engine.protocol import Accepted, Finished, Generate, Queued, Timings, Tokens, Usage
 from lumen_box.errors import LumenError, NoModel, NotFound, Unauthenticated
 from lumen_box.schemas.metrics import Sample
 from lumen_box.schemas.models import ModelCard
@@ -55,6 +55,32 @@ def hangs(*pieces: str, accepted: bool = True) -> Script:
             yield Tokens(0, (1,), piece)
         await answer.cancelled.wait()
         yield finished("cancelled")
+
+    return script
+
+
+def waits(*ahead: int, then: Script) -> Script:
+    """Is told its places in the queue, one after the other, before it begins."""
+
+    async def script(answer: FakeAnswer) -> AsyncIterator[News]:
+        news = then(answer)
+        yield await anext(news)
+        for number in ahead:
+            yield Queued(0, number)
+            await asyncio.sleep(0.01)
+        async for one in news:
+            yield one
+
+    return script
+
+
+def slowly(seconds: float, then: Script) -> Script:
+    """Needs time before it is accepted or refused."""
+
+    async def script(answer: FakeAnswer) -> AsyncIterator[News]:
+        await asyncio.sleep(seconds)
+        async for one in then(answer):
+            yield one
 
     return script
 
