@@ -8,6 +8,7 @@ within seconds of each other; the median of those ratios is the result, and thei
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
 import shlex
@@ -33,12 +34,13 @@ def nothing() -> None:
 
 @dataclass(frozen=True)
 class Side:
-    """One way to do it. ``before`` prepares each run and is not timed."""
+    """One way to do it. ``before`` prepares each run and is not timed; ``shown`` says what else there is to know."""
 
     name: str
     command: tuple[str, ...]
     reports: bool = False
     before: Callable[[], None] = nothing
+    shown: str = ""
 
     def run(self) -> Measures:
         """One run; a command that fails ends the benchmark with what it said."""
@@ -53,54 +55,66 @@ class Side:
 
 @dataclass(frozen=True)
 class Aim:
-    """What is compared: the first side's ``measure`` over another's, which is to be at most ``most``; as a quotient, or
-    as a difference where ``plus``. Where there is one side, its measure itself."""
+    """What is compared: the first side's ``measure`` over another's, which is to be at most ``most`` or at least
+    ``least``; as a quotient, or as a difference where ``plus``. Where there is one side, or ``alone``, the first side's
+    measure itself is held against the bound, and no other side's is."""
 
     measure: str = WALL
     unit: str = "s"
     most: float | None = None
     plus: bool = False
+    least: float | None = None
+    alone: bool = False
 
     def of(self, ours: float, theirs: float) -> float:
-        return ours - theirs if self.plus else ours / theirs
+        """What the bound is about; a peer that measured nothing is infinitely far away."""
+        if self.plus:
+            return ours - theirs
+        return ours / theirs if theirs else math.inf
 
     def shown(self, value: float) -> str:
         return f"{value:+.3f} {self.unit}" if self.plus else f"{value:.2f} x"
 
-    def verdict(self, value: float, most: str) -> str:
-        if self.most is None:
-            return ""
-        return f"; to reach at most {most}: {'met' if value <= self.most else 'MISSED'}"
+    def verdict(self, value: float, show: Callable[[float], str]) -> str:
+        if self.most is not None:
+            return f"; to reach at most {show(self.most)}: {'met' if value <= self.most else 'MISSED'}"
+        if self.least is not None:
+            return f"; to reach at least {show(self.least)}: {'met' if value >= self.least else 'MISSED'}"
+        return ""
 
 
-def compare(title: str, sides: Sequence[Side], aims: Sequence[Aim], *, rounds: int) -> None:
-    """Runs every side once unmeasured, then ``rounds`` rounds of all of them, and prints the comparison.
+def compare(title: str, sides: Sequence[Side], aims: Sequence[Aim], *, rounds: int, rehearse: bool = True) -> None:
+    """Runs every side once unmeasured if ``rehearse``, then ``rounds`` rounds of all, and prints the comparison.
 
     The first side is the one in question, each further one a peer that it is compared with; there may be none.
     """
     print(f"## {title}\n", flush=True)
     for side in sides:
-        print(f"{side.name:>12}: {_displayed(side.command)}", flush=True)
-        side.run()
+        print(f"{side.name:>12}: {side.shown or displayed(side.command)}", flush=True)
+        if rehearse:
+            side.run()
     runs: list[list[Measures]] = [[side.run() for side in sides] for _ in range(rounds)]
     print(f"\n{rounds} rounds, {' '.join(side.name for side in sides)} in turn; load average {_load()} afterwards\n")
     for aim in aims:
         columns = [[run[aim.measure] for run in column] for column in zip(*runs, strict=True)]
         _print_aim(aim, sides, columns)
-    print()
+    print(flush=True)
 
 
 def _print_aim(aim: Aim, sides: Sequence[Side], columns: Sequence[Sequence[float]]) -> None:
     for side, numbers in zip(sides, columns, strict=True):
         middle = statistics.median(numbers)
-        alone = aim.verdict(middle, f"{aim.most} {aim.unit}") if len(sides) == 1 else ""
+        held = len(sides) == 1 or (aim.alone and side is sides[0])
+        said = aim.verdict(middle, lambda bound: f"{bound} {aim.unit}") if held else ""
         print(f"{aim.measure:>14}  {side.name:<12} median {middle:.3f} {aim.unit}", end="")
-        print(f"  ({min(numbers):.3f} to {max(numbers):.3f}){alone}")
+        print(f"  ({min(numbers):.3f} to {max(numbers):.3f}){said}")
+    if aim.alone:
+        return
     for side, numbers in zip(sides[1:], columns[1:], strict=True):
         pairs = [aim.of(ours, theirs) for ours, theirs in zip(columns[0], numbers, strict=True)]
         middle = statistics.median(pairs)
         print(f"{aim.measure:>14}  {sides[0].name} against {side.name}: {aim.shown(middle)}", end="")
-        print(f"  ({aim.shown(min(pairs))} to {aim.shown(max(pairs))}){aim.verdict(middle, aim.shown(aim.most or 0))}")
+        print(f"  ({aim.shown(min(pairs))} to {aim.shown(max(pairs))}){aim.verdict(middle, aim.shown)}")
 
 
 def python(*words: str) -> tuple[str, ...]:
@@ -134,6 +148,6 @@ def _load() -> str:
     return f"{os.getloadavg()[0]:.2f}"
 
 
-def _displayed(command: Sequence[str]) -> str:
+def displayed(command: Sequence[str]) -> str:
     """A command line as somebody in the checkout would type it."""
     return shlex.join(command).replace(f"{ROOT}/", "")

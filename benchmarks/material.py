@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -91,32 +92,50 @@ def say(*words: str) -> str:
     return subprocess.run(lumen_box(*words), check=True, capture_output=True, text=True).stdout
 
 
-def medium() -> Path:
-    """A medium with the model on it, for the box of :func:`fresh_box`."""
-    environment()
-    usb = FOLDER / "usb"
-    if usb.exists():
+@dataclass(frozen=True)
+class Stock:
+    """A publisher, a box that trusts it, and a medium with one model on it, in a folder of their own."""
+
+    folder: Path
+    model: Path
+
+    def medium(self) -> Path:
+        """The medium, made if need be, for the box of :meth:`fresh_box`."""
+        environment()
+        usb = self.folder / "usb"
+        if not usb.exists():
+            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._make(self.folder / "publisher", self.folder / "box", self.folder / "usb.new")
+            (self.folder / "usb.new").rename(usb)
         return usb
-    publisher, box = FOLDER / "publisher", FOLDER / "box"
-    for leftover in (publisher, box):
-        shutil.rmtree(leftover, ignore_errors=True)
-    say("publisher", "init", str(publisher), "--name", "Benchmark")
-    root, enrolled = FOLDER / "root.json", FOLDER / "box.json"
-    said = json.loads(say("publisher", "root", str(publisher), "--output", str(root), "--json"))
-    say("--home", str(box), "init")
-    exported = json.loads(say("--home", str(box), "enrolment", "export", "--output", str(enrolled), "--json"))
-    say("--home", str(box), "trust", "pin", str(root), "--fingerprint", said["fingerprint"])
-    say("publisher", "enrol", str(publisher), str(enrolled), "--fingerprint", exported["fingerprint"])
-    say("publisher", "add-model", str(publisher), str(model()), "--name", NAME, "--version", "1")
-    say("publisher", "export", str(publisher), str(FOLDER / "usb.new"))
-    (FOLDER / "usb.new").rename(usb)
-    return usb
+
+    def _make(self, publisher: Path, box: Path, usb: Path) -> None:
+        for leftover in (publisher, box, usb):
+            shutil.rmtree(leftover, ignore_errors=True)
+        root, enrolled = self.folder / "root.json", self.folder / "box.json"
+        say("publisher", "init", str(publisher), "--name", "Benchmark")
+        said = json.loads(say("publisher", "root", str(publisher), "--output", str(root), "--json"))
+        say("--home", str(box), "init")
+        exported = json.loads(say("--home", str(box), "enrolment", "export", "--output", str(enrolled), "--json"))
+        say("--home", str(box), "trust", "pin", str(root), "--fingerprint", said["fingerprint"])
+        say("publisher", "enrol", str(publisher), str(enrolled), "--fingerprint", exported["fingerprint"])
+        say("publisher", "add-model", str(publisher), str(self.model), "--name", NAME, "--version", "1")
+        say("publisher", "export", str(publisher), str(usb))
+
+    def fresh_box(self, name: str = "used-box") -> Path:
+        """A box that trusts the publisher and has nothing installed, where the last run left one that has."""
+        used = self.folder / name
+        shutil.rmtree(used, ignore_errors=True)
+        shutil.copytree(self.folder / "box", used)
+        os.sync()  # what earlier runs left unwritten is not to be written in the next one's time
+        return used
+
+
+def medium() -> Path:
+    """A medium with the model of :func:`model` on it, for the box of :func:`fresh_box`."""
+    return Stock(FOLDER, model()).medium()
 
 
 def fresh_box() -> Path:
-    """A box that trusts the publisher and has nothing installed, where the last run left one that has."""
-    used = FOLDER / "used-box"
-    shutil.rmtree(used, ignore_errors=True)
-    shutil.copytree(FOLDER / "box", used)
-    os.sync()  # what earlier runs left unwritten is not to be written in the next one's time
-    return used
+    """See :meth:`Stock.fresh_box`."""
+    return Stock(FOLDER, model()).fresh_box()
