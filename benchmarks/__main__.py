@@ -1,6 +1,7 @@
 """Every comparison, one after the other, or those named: ``python -m benchmarks [NAME …]``, which is ``make bench``.
 
-``python -m benchmarks NAME --help`` tells what else a comparison takes, where it takes anything.
+``python -m benchmarks NAME --help`` tells what else one takes, where it takes anything. The soak compares nothing and
+runs only where it is named.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ def main(words: Sequence[str]) -> None:
         sys.exit(f"There is no benchmark called {', '.join(sorted(unknown))}; there are {', '.join(known)}.")
     if options and (len(names) != 1 or names[0] in PLAIN):
         sys.exit(f"Only one of {', '.join(WITH_OPTIONS)} takes options, alone.")
-    for name in names or known:
+    for name in names or [name for name in known if name != "soak"]:
         PLAIN[name]() if name in PLAIN else WITH_OPTIONS[name](options)
 
 

@@ -56,8 +56,8 @@ class Side:
 @dataclass(frozen=True)
 class Aim:
     """What is compared: the first side's ``measure`` over another's, which is to be at most ``most`` or at least
-    ``least``; as a quotient, or as a difference where ``plus``. Where there is one side, or ``alone``, the first side's
-    measure itself is held against the bound, and no other side's is."""
+    ``least``; as a quotient, or as a difference where ``plus``. Where ``alone``, the first side's measure itself is
+    held against the bound, and nothing is compared."""
 
     measure: str = WALL
     unit: str = "s"
@@ -104,8 +104,7 @@ def compare(title: str, sides: Sequence[Side], aims: Sequence[Aim], *, rounds: i
 def _print_aim(aim: Aim, sides: Sequence[Side], columns: Sequence[Sequence[float]]) -> None:
     for side, numbers in zip(sides, columns, strict=True):
         middle = statistics.median(numbers)
-        held = len(sides) == 1 or (aim.alone and side is sides[0])
-        said = aim.verdict(middle, lambda bound: f"{bound} {aim.unit}") if held else ""
+        said = aim.verdict(middle, lambda bound: f"{bound} {aim.unit}") if aim.alone and side is sides[0] else ""
         print(f"{aim.measure:>14}  {side.name:<12} median {middle:.3f} {aim.unit}", end="")
         print(f"  ({min(numbers):.3f} to {max(numbers):.3f}){said}")
     if aim.alone:

@@ -38,7 +38,7 @@ AIMS: Final = [
     Aim("first token", "s", most=1 / 3),
     Aim("later rate", "tokens/s", least=1.4),
     Aim("later token", "s", most=1 / 4),
-    Aim("cached", "tokens"),
+    Aim("cached", "tokens", alone=True),
     Aim("asking", "cores", alone=True),
 ]
 

@@ -30,9 +30,9 @@ AIMS: Final = [
     Aim("rate", "tokens/s", least=1.0),
     Aim("first", "s"),
     Aim("first p95", "s"),
-    Aim("gap", "s"),
-    Aim("gap p99", "s"),
-    Aim("asking", "cores"),
+    Aim("gap", "s", alone=True),
+    Aim("gap p99", "s", alone=True),
+    Aim("asking", "cores", alone=True),
 ]
 
 

@@ -36,9 +36,34 @@ def test_sides_take_turns_and_only_numbers_of_one_round_are_compared(
     assert "A against B: +2.000 s  (+1.000 s to +10.000 s); to reach at most +5.000 s: met" in said
 
 
-def test_one_side_alone_is_held_against_its_target(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    compare("One", [counting(tmp_path / "log", "A", [9, 1, 2, 3])], [Aim(most=1.5)], rounds=3)
-    assert "median 2.000 s  (1.000 to 3.000); to reach at most 1.5 s: MISSED" in capsys.readouterr().out
+def test_the_first_side_itself_is_held_against_a_target_of_its_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sides = [counting(tmp_path / "log", "A", [9, 1, 2, 3]), counting(tmp_path / "log", "B", [9, 9, 9, 9])]
+    compare("One", sides, [Aim(most=1.5, alone=True)], rounds=3)
+    said = capsys.readouterr().out
+    assert "A            median 2.000 s  (1.000 to 3.000); to reach at most 1.5 s: MISSED" in said
+    assert "B            median 9.000 s  (9.000 to 9.000)\n" in said and "against" not in said
+
+
+@pytest.mark.parametrize(("least", "verdict"), [(2.0, "met"), (2.1, "MISSED")])
+def test_a_target_may_be_a_least(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], least: float, verdict: str
+) -> None:
+    sides = [counting(tmp_path / "log", "A", [4]), counting(tmp_path / "log", "B", [2])]
+    compare("Two", sides, [Aim(least=least)], rounds=1, rehearse=False)
+    assert (
+        f"A against B: 2.00 x  (2.00 x to 2.00 x); to reach at least {least:.2f} x: {verdict}"
+        in capsys.readouterr().out
+    )
+
+
+def test_a_peer_that_measured_nothing_is_infinitely_far_away(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sides = [counting(tmp_path / "log", "A", [4]), counting(tmp_path / "log", "B", [0])]
+    compare("Two", sides, [Aim(most=2.0)], rounds=1, rehearse=False)
+    assert "A against B: inf x" in capsys.readouterr().out
 
 
 def test_a_side_that_fails_ends_the_benchmark_with_what_it_said() -> None:
