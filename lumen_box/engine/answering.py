@@ -91,7 +91,7 @@ class Answering:
         self, request: Generate, ids: list[int], model: Model, context: int, markers: tuple[str, str] | None
     ) -> None:
         self.request, self._model = request, model
-        self.sequence = Running(request.id, ids, request.priority, request.owner)
+        self.sequence = Running(request.id, ids, request.priority, request.owner, request.isolated)
         self._most = min(request.max_tokens or context, context - len(ids))
         self._sampler = SamplerChain(request.sampling, model)
         used = markers if request.split_reasoning else None
@@ -143,7 +143,7 @@ class Answering:
         return Finished(
             self.request.id,
             reason,
-            Usage(self.sequence.prompt, self.sequence.generated, self._reasoning_tokens),
+            Usage(self.sequence.prompt, self.sequence.generated, self._reasoning_tokens, self.sequence.reused),
             Timings(started - self._arrived, first - started, now - first),
             self._text.stop_text,
             message,

@@ -14,13 +14,19 @@ import threading
 import time
 import traceback
 from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
 
 from ..errors import LumenError
 from .answering import Answering, check_limits, prompt_tokens
 from .framing import ProtocolError
 from .loading import LoadedModel
 from .pile import Pile
+from .prefixes import Ids
 from .protocol import (
+    MAX_SHARED,
+    MAX_SHARED_TEXT,
     Cancel,
     Finished,
     Forget,
@@ -36,7 +42,15 @@ from .protocol import (
 from .tokenizing import tokenize
 from .wire import Inbox, Outbox
 
-Work = Answering | Cancel
+
+@dataclass(frozen=True)
+class Publish:
+    """``Share``, as tokens: prefixes that fit the context, with room for a question."""
+
+    prefixes: tuple[Ids, ...]
+
+
+Work = Answering | Cancel | Forget | Publish
 
 
 @contextlib.contextmanager
@@ -92,8 +106,10 @@ class Desk:
                         self._cancelled.add(number)
                 if not early:
                     self._work.put(message)
-            case Share() | Forget():
-                pass  # nothing outlives its answer in this worker
+            case Share():
+                self._unprepared.put(message)
+            case Forget():
+                self._work.put(message)
             case _:
                 raise ProtocolError("a model is loaded already")
 
@@ -103,10 +119,13 @@ class Desk:
             while True:
                 message = self._unprepared.take()
                 self._began = time.monotonic()
-                if isinstance(message, Tokenize):
-                    self._outbox.put(self._tokenized(message))
-                else:
-                    self._hand_on(self._prepared(message), message)
+                match message:
+                    case Tokenize():
+                        self._outbox.put(self._tokenized(message))
+                    case Share():
+                        self._work.put(self._published(message))
+                    case Generate():
+                        self._hand_on(self._prepared(message), message)
                 self._began = 0.0
 
     @property
@@ -137,6 +156,18 @@ class Desk:
         except LumenError as error:
             return Refused(request.id, error.code, error.what, error.then)
         return Answering(request, ids, model, context, self._markers)
+
+    def _published(self, request: Share) -> Publish:
+        """What cannot be turned into tokens, or does not fit, nobody's prompt can begin with."""
+        if len(request.prefixes) > MAX_SHARED or sum(map(len, request.prefixes)) > MAX_SHARED_TEXT:
+            raise ProtocolError("there are too many published prefixes")
+        prefixes = []
+        for text in request.prefixes:
+            with contextlib.suppress(LumenError):
+                ids = tokenize(self._loaded.model, text, add_special=True, parse_special=True)
+                if 0 < len(ids) < self._loaded.facts.context:
+                    prefixes.append(np.array(ids, np.int32))
+        return Publish(tuple(prefixes))
 
     def _tokenized(self, request: Tokenize) -> TokenIds | Refused:
         with self._lock:

@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import Damaged, LumenError, NoSpace, TooNew
+from .kv import Cells
 from .sampling import MAX_SEED, PENALTY_WINDOW, Sampling
 
 Floats = npt.NDArray[np.float32]
@@ -227,7 +228,8 @@ class Context:
         self.handle = lib.llama_init_from_model(model.handle, parameters)
         if not self.handle:
             raise log.refusal()
-        self._memory = lib.llama_get_memory(self.handle)
+        self.weight_bytes = model.weight_bytes
+        self.cells = Cells(self.handle, model.handle, size.parallel)
         self._vocabulary = model.size
         self._batch = Batch(size.batch)
 
@@ -252,16 +254,14 @@ class Context:
 
         Where ``wanted``, the logits after a run's last token can be sampled from at :meth:`row`.
         """
+        for slot, position, tokens, _ in runs:
+            self.cells.written(slot, position + len(tokens))
         self._batch.fill(runs)
         return int(lib.llama_decode(self.handle, self._batch.handle))
 
     def logits(self, row: int) -> Floats:
         """The logits at a row of the last step; only valid until the next one."""
         return np.ctypeslib.as_array(lib.llama_get_logits_ith(self.handle, row), shape=(self._vocabulary,))
-
-    def forget(self, slot: int) -> None:
-        """Empties one sequence."""
-        lib.llama_memory_seq_rm(self._memory, slot, -1, -1)
 
 
 class Batch:

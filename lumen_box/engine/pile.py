@@ -7,10 +7,13 @@ would hold up every short question behind them, even after whoever sent them had
 from __future__ import annotations
 
 import threading
+from typing import Final
 
-from .protocol import Generate, Tokenize
+from .protocol import Generate, Share, Tokenize
 
-Unprepared = Generate | Tokenize
+Unprepared = Generate | Tokenize | Share
+
+_SHARE: Final = 0  # in place of a number: only the newest set of published prefixes counts
 
 
 class Pile:
@@ -22,7 +25,7 @@ class Pile:
 
     def put(self, message: Unprepared) -> None:
         with self._changed:
-            self._waiting[message.id] = message
+            self._waiting[_SHARE if isinstance(message, Share) else message.id] = message
             self._changed.notify()
 
     def take(self) -> Unprepared:
@@ -38,4 +41,9 @@ class Pile:
 
 
 def _size(message: Unprepared) -> int:
-    return len(message.prompt if isinstance(message, Generate) else message.text)
+    match message:
+        case Share(prefixes):
+            return sum(map(len, prefixes))
+        case Generate():
+            return len(message.prompt)
+    return len(message.text)

@@ -5,39 +5,62 @@ its own KV cache), reads its prompt in chunks (prefill) and then writes one toke
 
 Fairness is between owners, not requests: ten requests of one owner count as one.
 
-* A free slot goes to the most urgent; among equals to whoever has the fewest answers running, then to who came first.
-* A step has a budget of tokens. Those that decode get theirs first. What is left goes to the most urgent prompts,
-  shared evenly between their owners: whoever needs less than a share gets all of it, so that a short question is
-  read in one step beside a long document. Alone on the engine a prompt is read in chunks of the whole budget, as
-  ``Llama`` does.
+* A free slot goes to the most urgent; among equals to whoever has the fewest answers running, then to whoever was
+  given one longest ago, then to who came first. Which slot that is, and how much of the prompt is in it already,
+  ``seat`` decides; it may also let a sequence wait.
+* A sequence that is ``isolated`` runs alone: it begins when nothing else runs, and nothing else begins beside it.
+* A step has a budget of tokens. Those that decode get theirs first. How many may be read beside them, ``Pace`` says;
+  see there. They go to the most urgent prompts: three quarters to the owner who has least left to read, and one
+  quarter to the owner who has waited longest, so that short questions are answered first and no document starves.
+  Finishing one prompt after the other gives earlier first tokens than reading all of them evenly.
+* Alone on the engine a prompt is read in chunks of the whole budget, as ``Llama`` does.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from .pace import Load, Pace
 
 
 @dataclass(eq=False)
 class Running:
-    """One sequence: ``tokens`` are all it consists of so far, of which the first ``done`` are in the KV cache."""
+    """One sequence: ``tokens`` are all it consists of so far, of which the first ``done`` are in the KV cache.
+
+    ``reused`` of these were there when it began. ``silent``: it is read, and nothing is sampled after it. ``keep``: its
+    KV may be kept when it has ended.
+    """
 
     id: int
     tokens: list[int]
     priority: int = 0
     owner: str = ""
+    isolated: bool = False
+    silent: bool = False
+    keep: bool = True
     slot: int = -1
     done: int = 0
+    reused: int = 0
     prompt: int = field(init=False)
+    ids: npt.NDArray[np.int32] = field(init=False)
 
     def __post_init__(self) -> None:
         self.prompt = len(self.tokens)
+        self.ids = np.array(self.tokens, np.int32)
 
     @property
     def decoding(self) -> bool:
         """Only the newest token is missing from the cache, and the whole prompt is in it."""
         return self.done >= self.prompt
+
+    @property
+    def unread(self) -> int:
+        return max(0, self.prompt - self.done)
 
     @property
     def generated(self) -> int:
@@ -54,11 +77,19 @@ class Chunk:
 
     @property
     def last(self) -> bool:
-        return self.end == len(self.sequence.tokens)
+        return self.end == len(self.sequence.tokens) and not self.sequence.silent
 
     @property
     def tokens(self) -> Sequence[int]:
         return self.sequence.tokens[self.start : self.end]
+
+
+Seat = Callable[[Running, Sequence[int], Collection[int]], int | None]
+
+
+def lowest(_sequence: Running, free: Sequence[int], _taken: Collection[int]) -> int | None:
+    """The plainest ``Seat``."""
+    return free[0]
 
 
 class Scheduler:
@@ -68,30 +99,57 @@ class Scheduler:
         slots: sequences that run at once.
         budget: tokens of one step, at least ``slots``.
         most_waiting: sequences that may wait beyond those.
+        seat: chooses among the free slots (and is told the taken ones), and says what of the prompt is there already.
+        pace: how many tokens may be read beside those that decode; without it as many as the budget has.
     """
 
-    def __init__(self, slots: int, budget: int, most_waiting: int) -> None:
+    def __init__(
+        self, slots: int, budget: int, most_waiting: int, seat: Seat = lowest, pace: Pace | None = None
+    ) -> None:
         if not 0 < slots <= budget:
             raise ValueError("a step must have room for one token of every sequence")
-        self._budget, self._most_waiting = budget, most_waiting
+        self._budget, self._most_waiting, self._seat, self._pace = budget, most_waiting, seat, pace
         self._free = list(range(slots))
         self._waiting: list[Running] = []
         self._running: dict[int, Running] = {}
+        self._turn = 0
+        self._turns: dict[str, int] = {}  # when each owner was last given a slot
 
-    def add(self, sequence: Running) -> bool:
-        """Takes it on, or says no because too many wait."""
-        if len(self._waiting) >= self._most_waiting:
+    def add(self, sequence: Running, *, extra: bool = False) -> bool:
+        """Takes it on, or says no because too many wait; an ``extra`` one is always taken."""
+        if len(self._waiting) >= self._most_waiting and not extra:
             return False
         self._waiting.append(sequence)
         return True
 
     def remove(self, sequence: Running) -> None:
-        """Forgets it, wherever it is. Its slot must have been cleared before the next :meth:`plan`."""
+        """Forgets it, wherever it is. Its slot is free from now on."""
         if self._running.pop(sequence.id, None):
             self._free.append(sequence.slot)
             self._free.sort()
         else:
             self._waiting = [other for other in self._waiting if other is not sequence]
+
+    def hurry(self, number: int, priority: int) -> None:
+        """Makes a sequence at least as urgent as ``priority``."""
+        for sequence in (*self._waiting, *self._running.values()):
+            if sequence.id == number:
+                sequence.priority = min(sequence.priority, priority)
+
+    def move(self, sequence: Running, slot: int) -> None:
+        """A running sequence has changed to a free slot."""
+        self._free[self._free.index(slot)] = sequence.slot
+        self._free.sort()
+        sequence.slot = slot
+
+    @property
+    def sequences(self) -> list[Running]:
+        """Those that hold a slot."""
+        return list(self._running.values())
+
+    @property
+    def free(self) -> list[int]:
+        return list(self._free)
 
     @property
     def running(self) -> int:
@@ -104,20 +162,61 @@ class Scheduler:
     def __bool__(self) -> bool:
         return bool(self._running or self._waiting)
 
+    def ahead(self) -> dict[int, int]:
+        """For each sequence that waits, how many will be begun before it as things stand."""
+        return {sequence.id: place for place, sequence in enumerate(self._ranked())}
+
     def plan(self) -> list[Chunk]:
-        """The next step; never empty while there is a sequence, and never more tokens than the budget."""
+        """The next step in the order of the slots, never more tokens than the budget. Empty only while all who could
+        begin had better wait."""
         self._admit()
         decoding = [s for s in self._running.values() if s.decoding]
         chunks = [Chunk(s, s.done, len(s.tokens)) for s in decoding]
-        return chunks + list(self._prefill(self._budget - len(chunks)))
+        chunks += self._prefill(self._allowed(decoding))
+        return sorted(chunks, key=lambda chunk: chunk.sequence.slot)
 
     def _admit(self) -> None:
-        while self._free and self._waiting:
-            answers = Counter(other.owner for other in self._running.values())
-            chosen = min(self._waiting, key=lambda other: (other.priority, answers[other.owner]))
+        for chosen in list(self._ranked()) if self._free else ():
+            alone = chosen.isolated or any(other.isolated for other in self._running.values())
+            if not self._free or (alone and self._running):
+                return
+            taken = [other.slot for other in self._running.values()]
+            slot = self._seat(chosen, tuple(self._free), taken)
+            if slot is None:
+                continue
             self._waiting.remove(chosen)
-            chosen.slot = self._free.pop(0)
+            self._free.remove(slot)
+            chosen.slot = slot
             self._running[chosen.id] = chosen
+            self._turn += 1
+            self._turns[chosen.owner] = self._turn
+        if not self._waiting:
+            self._turns.clear()
+
+    def _ranked(self) -> Iterator[Running]:
+        """Those that wait, in the order in which they would be given slots if nobody came or left."""
+        answers = Counter(other.owner for other in self._running.values())
+        turns, turn = dict(self._turns), self._turn
+        queues: dict[tuple[int, str], deque[tuple[int, Running]]] = {}
+        for place, sequence in enumerate(self._waiting):
+            queues.setdefault((sequence.priority, sequence.owner), deque()).append((place, sequence))
+        while queues:
+            first = min(queues, key=lambda key: (key[0], answers[key[1]], turns.get(key[1], 0), queues[key][0][0]))
+            _, sequence = queues[first].popleft()
+            if not queues[first]:
+                del queues[first]
+            turn += 1
+            answers[sequence.owner] += 1
+            turns[sequence.owner] = turn
+            yield sequence
+
+    def _allowed(self, decoding: list[Running]) -> int:
+        """How many prompt tokens the next step may read."""
+        left = self._budget - len(decoding)
+        reading = [sequence for sequence in self._running.values() if not sequence.decoding]
+        if self._pace is None or not decoding or not reading:
+            return left
+        return min(left, self._pace.allowed(Load.of(decoding, reading)))
 
     def _prefill(self, left: int) -> Iterator[Chunk]:
         reading = [sequence for sequence in self._running.values() if not sequence.decoding]
@@ -125,24 +224,24 @@ class Scheduler:
             urgent = [sequence for sequence in reading if sequence.priority == priority]
             shares = _shares(urgent, left)
             for sequence in urgent:
-                size = min(shares[sequence.owner], _unread(sequence))
+                size = min(shares[sequence.owner], sequence.unread)
                 if size:
                     shares[sequence.owner] -= size
                     left -= size
                     yield Chunk(sequence, sequence.done, sequence.done + size)
 
 
-def _unread(sequence: Running) -> int:
-    return sequence.prompt - sequence.done
-
-
 def _shares(reading: list[Running], left: int) -> Counter[str]:
-    """How many tokens each owner's prompts get of ``left``: evenly, but nobody more than they need."""
+    """How many tokens each owner's prompts get of ``left``; ``reading`` is in the order of arrival."""
     needs: Counter[str] = Counter()
     for sequence in reading:
-        needs[sequence.owner] += _unread(sequence)
+        needs[sequence.owner] += sequence.unread
+    owners = list(needs)
     shares: Counter[str] = Counter()
-    for rank, (owner, need) in enumerate(sorted(needs.items(), key=lambda item: item[1])):
-        shares[owner] = min(need, left // (len(needs) - rank))
-        left -= shares[owner]
+    shares[owners[0]] = min(needs[owners[0]], left // 4)
+    left -= shares[owners[0]]
+    for owner in sorted(owners, key=lambda one: needs[one]):
+        more = min(needs[owner] - shares[owner], left)
+        shares[owner] += more
+        left -= more
     return shares

@@ -17,11 +17,12 @@ from typing import Final
 
 from ..errors import LumenError
 from ..launcher.child import enter
+from .answering import Answering
 from .decoder import Broken, Decoder
-from .desk import Desk, Work
+from .desk import Desk, Publish, Work
 from .framing import ProtocolError
 from .loading import LoadedModel, load
-from .protocol import Beat, Cancel, Event, Load, Loaded, LoadFailed, Loading, Ready
+from .protocol import Beat, Cancel, Event, Forget, Load, Loaded, LoadFailed, Loading, Ready
 from .wire import Inbox, Outbox, receive
 
 BROKEN: Final = 3  # the exit status after llama.cpp has failed
@@ -70,7 +71,8 @@ def _failure(error: LumenError | OSError) -> LoadFailed:
 
 def _serve(loaded: LoadedModel, markers: tuple[str, str] | None, inbox: Inbox, outbox: Outbox) -> None:
     """Decodes until llama.cpp fails; the gateway's going ends the process from the reading thread."""
-    decoder = Decoder(loaded.context, loaded.facts.parallel, loaded.facts.batch)
+    facts = loaded.facts
+    decoder = Decoder(loaded.context, facts.parallel, facts.batch, room=facts.cache_bytes)
     work: queue.SimpleQueue[Work] = queue.SimpleQueue()
     desk = Desk(loaded, markers, work, outbox)
 
@@ -84,7 +86,9 @@ def _serve(loaded: LoadedModel, markers: tuple[str, str] | None, inbox: Inbox, o
     threading.Thread(target=desk.prepare, name="tokenize", daemon=True).start()
     try:
         while True:
-            outbox.tell([event for item in _arrived(work, wait=not decoder) if (event := _take(decoder, item))])
+            due = None if decoder else decoder.tidy()
+            arrived = _arrived(work, wait=not decoder, most=due)
+            outbox.tell([event for item in arrived if (event := _take(decoder, item))])
             if decoder:
                 outbox.tell(decoder.step())
     except Broken as broken:
@@ -92,16 +96,28 @@ def _serve(loaded: LoadedModel, markers: tuple[str, str] | None, inbox: Inbox, o
         outbox.close()
 
 
-def _arrived(work: queue.SimpleQueue[Work], *, wait: bool) -> Iterator[Work]:
-    """What has come in since the last step; with ``wait`` at least one thing."""
+def _arrived(work: queue.SimpleQueue[Work], *, wait: bool, most: float | None) -> Iterator[Work]:
+    """What has come in since the last step; with ``wait`` at least one thing, or nothing in ``most`` seconds."""
     if wait:
-        yield work.get()
+        try:
+            yield work.get(timeout=most)
+        except queue.Empty:
+            return
     while not work.empty():
         yield work.get_nowait()
 
 
 def _take(decoder: Decoder, item: Work) -> Event | None:
-    return decoder.cancel(item.id) if isinstance(item, Cancel) else decoder.add(item)
+    match item:
+        case Cancel(number):
+            return decoder.cancel(number)
+        case Forget(owner):
+            decoder.forget(owner)
+        case Publish(prefixes):
+            decoder.share(prefixes)
+        case Answering():
+            return decoder.add(item)
+    return None
 
 
 if __name__ == "__main__":

@@ -1,0 +1,82 @@
+"""How many prompt tokens a step may read beside those who write: pure, learns from the steps as they come.
+
+What a step costs is about the cost of its decoding tokens plus that of the prompt tokens, since llama.cpp computes
+them in passes of their own. Both are learned as moving averages: the first for each number of decoding sequences, the
+second per token, so that it follows a long prompt, whose later tokens cost more.
+
+The goal is that nobody's pause between two tokens becomes twice as long because somebody else's document is read. So
+the prompt part of a step may take ``CALM`` times as long as the decoding part. But where more people wait for their
+first token than are being answered, that would serve the few at the cost of the many, and small steps waste time: then
+it may take as many times as long as there are more of them. People are counted, not requests; where there is only one,
+their requests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+CALM: Final = 0.8  # with the decoding part 1.8 times the pause without; the rest is for what cannot be foreseen
+LEAST: Final = 4  # prompt tokens of a step, or a slow machine would never read any
+FRESH: Final = 64  # steps after which a decoding part's cost is measured again
+_WEIGHT: Final = 0.3  # of the newest measurement
+
+
+class _Owned(Protocol):
+    owner: str
+
+
+@dataclass(frozen=True)
+class Load:
+    """What is to be weighed against each other: sequences that decode, and how many wait for each of those."""
+
+    decoding: int
+    crowd: float
+
+    @classmethod
+    def of(cls, decoding: Sequence[_Owned], reading: Sequence[_Owned]) -> Load:
+        writers, readers = {one.owner for one in decoding}, {one.owner for one in reading}
+        if len(writers | readers) == 1:
+            return cls(len(decoding), len(reading) / len(decoding))
+        return cls(len(decoding), len(readers) / len(writers))
+
+
+@dataclass
+class Pace:
+    """Feed it every step with :meth:`took`; ask :meth:`allowed` before each that decodes and reads."""
+
+    _decode: dict[int, float] = field(default_factory=dict)  # seconds of a step, by sequences that decode
+    _measured: dict[int, int] = field(default_factory=dict)  # in which step
+    _token: float = 0.0  # seconds of one prompt token; 0 = not known yet
+    _steps: int = 0
+
+    def took(self, decoding: int, reading: int, seconds: float) -> None:
+        """A step of so many decoding sequences and prompt tokens took so long."""
+        self._steps += 1
+        if not reading:
+            self._decode[decoding] = _mixed(self._decode.get(decoding, 0.0), seconds)
+            self._measured[decoding] = self._steps
+            return
+        rest = seconds - (self._expected(decoding) or 0.0 if decoding else 0.0)
+        self._token = _mixed(self._token, max(rest, seconds / 10) / reading)
+
+    def allowed(self, load: Load) -> int:
+        """Prompt tokens for the next step; none where the decoding part is to be measured first."""
+        if self._steps - self._measured.get(load.decoding, -FRESH) >= FRESH:
+            return 0
+        if not self._token:
+            return LEAST
+        seconds = self._decode[load.decoding] * max(CALM, load.crowd)
+        return max(LEAST, int(seconds / self._token))
+
+    def _expected(self, decoding: int) -> float | None:
+        """Seconds of a step of so many alone, from the nearest number that was measured."""
+        if not self._decode:
+            return None
+        nearest = min(self._decode, key=lambda known: abs(known - decoding))
+        return self._decode[nearest] * decoding / nearest if nearest > decoding else self._decode[nearest]
+
+
+def _mixed(old: float, new: float) -> float:
+    return old + _WEIGHT * (new - old) if old else new
