@@ -56,6 +56,7 @@ def create_app(box: Box, routers: Sequence[APIRouter] = (), *, hosts: Iterable[s
         box.clock,
         app.state.metrics,
         lambda identity: box.tokens.still_valid(identity),
+        lambda owner: box.models.forget(owner),
     )
     app.state.in_process = _in_process
     app.state.hand_over = _handing_over(app.state.handover)

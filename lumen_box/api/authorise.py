@@ -17,6 +17,7 @@ from .principal import ADMINISTRATOR, ANALYST, AUDITOR, OPERATOR, ROLES, Princip
 
 class Action(StrEnum):
     GENERATE = "generate"
+    ISOLATE = "have a request answered alone while everybody else waits"
     FOLLOW = "follow a generation"
     CANCEL = "cancel a generation"
     LIST_MODELS = "list models"
@@ -52,6 +53,7 @@ _WRITERS = frozenset({ADMINISTRATOR, OPERATOR, ANALYST})
 
 RULES: Mapping[Action, Rule] = {
     Action.GENERATE: Rule(_WRITERS, "chat"),
+    Action.ISOLATE: Rule(_OPERATORS, "isolated"),
     Action.FOLLOW: Rule(_WRITERS, "chat", owned=True),
     Action.CANCEL: Rule(_WRITERS, "chat", owned=True),
     Action.LIST_MODELS: Rule(ROLES, "models"),

@@ -2,7 +2,7 @@
 
 Beyond the bound the answer is ``QueueFull``, at once. Nobody alone takes all places, so that one token that asks
 without end leaves room for everybody else. A generation whose token expires or is revoked ends within
-``SWEEP_SECONDS``.
+``SWEEP_SECONDS``, and what the engines kept of that token's answers is wiped.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from .generation import Generation
 from .metrics import GatewayMetrics
 from .ports import Answering
 from .principal import Principal
+from .remembered import Remembered
 from .responses import unexpected
 
 KEPT_SECONDS = 300.0  # a detached generation that ended can be read for so long
@@ -53,9 +54,15 @@ class Generations:
     """All generations of this gateway."""
 
     def __init__(
-        self, bounds: Bounds, clock: Clock, metrics: GatewayMetrics, still_valid: Callable[[str], bool] = lambda _: True
+        self,
+        bounds: Bounds,
+        clock: Clock,
+        metrics: GatewayMetrics,
+        still_valid: Callable[[str], bool] = lambda _: True,
+        forget: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._bounds, self._clock, self._metrics, self._still_valid = bounds, clock, metrics, still_valid
+        self._remembered = Remembered(still_valid, forget)
         self._all: dict[str, Generation] = {}
         self._durations: deque[float] = deque(maxlen=REMEMBERED)
         self._sweeper: asyncio.Task[None] | None = None
@@ -87,6 +94,7 @@ class Generations:
         created = int(self._clock.now().timestamp())
         generation = Generation(owner, model, now, created, priority, detached)
         self._all[generation.id] = generation
+        self._remembered.note(owner, now)
         generation.task = asyncio.get_running_loop().create_task(self._run(generation, job))
         generation.task.add_done_callback(lambda _: self._finish(generation))  # also if it is cancelled before it runs
         if self._sweeper is None:
@@ -103,10 +111,12 @@ class Generations:
         raise NotFound(f"There is no generation {identity[:40]!r}.")
 
     def end_of(self, whom: str) -> int:
-        """Ends what runs under a principal's id or credential: their access was withdrawn. Returns how many."""
+        """Ends what runs under a principal's id or credential, and has the engines forget what they keep of it: access
+        was withdrawn. Returns how many were ended."""
         ended = [one for one in self.live if whom in (one.owner.id, one.owner.credential)]
         for generation in ended:
             generation.stop(_withdrawn())
+        self._remembered.end_of(whom)
         return len(ended)
 
     def stop_all(self, error: LumenError) -> None:
@@ -169,6 +179,7 @@ class Generations:
         for credential in {one.owner.credential for one in self.live if one.owner.kind == "token"}:
             if not self._still_valid(credential):
                 self.end_of(credential)
+        self._remembered.look(now)
 
     def _full(self, live: int, theirs: int) -> QueueFull:
         """Guesses from past durations when a place in the queue will be free."""

@@ -32,6 +32,7 @@ async def chat_completions(
     asked: Annotated[ChatRequest, Depends(JsonBody(ChatRequest))],
 ) -> Response:
     """Answers a conversation, as OpenAI's API does. Refuses what it does not support."""
+    check_choosing(asked, principal)
     _check(asked)
     model = await the_model(request, asked.model)
     generation = the_generations(request).begin(principal, model.card.id, _asking(model, asked))
@@ -40,7 +41,6 @@ async def chat_completions(
 
 
 def _check(asked: ChatRequest) -> None:
-    check_choosing(asked)
     if asked.top_logprobs is not None and not asked.logprobs:
         raise InvalidParameter("`top_logprobs` needs `logprobs` to be true.", param="top_logprobs")
     if asked.max_tokens is not None and asked.max_completion_tokens is not None:
@@ -59,6 +59,7 @@ def _asking(model: ActiveModel, asked: ChatRequest) -> Job:
                 max_tokens=asked.token_limit,
                 stop=asked.stops,
                 logprobs=asked.candidates,
+                isolated=bool(asked.x_lumen_isolated),
                 priority=generation.priority,
                 owner=generation.owner.id,
             )

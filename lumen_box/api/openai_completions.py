@@ -32,7 +32,7 @@ async def completions(
     asked: Annotated[CompletionRequest, Depends(JsonBody(CompletionRequest))],
 ) -> Response:
     """Continues a prompt. Where no ``max_tokens`` is given, 16 tokens are generated, as by OpenAI's API."""
-    check_choosing(asked)
+    check_choosing(asked, principal)
     wanted = _request(asked)
     model = await the_model(request, asked.model)
 
@@ -54,5 +54,6 @@ def _request(asked: CompletionRequest) -> Generate:
         max_tokens=asked.token_limit,
         stop=asked.stops,
         logprobs=asked.candidates,
+        isolated=bool(asked.x_lumen_isolated),
         split_reasoning=False,  # what is continued has no roles, so nothing in it is apart
     )

@@ -55,6 +55,10 @@ class Models(Protocol):
         """The model of that name, or the default. Raises ``NotFound``, ``NoModel``, ``Sealed``."""
         ...
 
+    def forget(self, owner: str) -> None:
+        """Wipes what any engine keeps of the ended answers of ``Generate.owner``."""
+        ...
+
 
 class KnownToken(Protocol):
     @property

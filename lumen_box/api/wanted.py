@@ -7,6 +7,8 @@ from typing import Any
 from ..engine.sampling import Sampling
 from ..schemas.errors import InvalidParameter
 from ..schemas.sampling import Choosing
+from .authorise import Action, authorise
+from .principal import Principal
 
 SAMPLING = (
     "seed",
@@ -21,8 +23,10 @@ SAMPLING = (
 )
 
 
-def check_choosing(asked: Choosing) -> None:
-    """What one member alone cannot tell. Raises ``InvalidParameter``."""
+def check_choosing(asked: Choosing, principal: Principal) -> None:
+    """What one member alone cannot tell. Raises ``InvalidParameter``, and ``NotAllowed`` for what not all may ask."""
+    if asked.x_lumen_isolated:
+        authorise(principal, Action.ISOLATE)
     if asked.stream_options is not None and not asked.stream:
         raise InvalidParameter("`stream_options` needs `stream` to be true.", param="stream_options")
 

@@ -27,6 +27,8 @@ class Choosing:
     """The members that chat and completion requests share. None = not given: the engine's default holds.
 
     ``top_k``, ``min_p``, ``repeat_penalty`` and ``ignore_eos`` are extensions of OpenAI's set, under llama.cpp's names.
+    ``x_lumen_isolated`` answers this request with nothing else in the engine's steps and nothing reused, so that a
+    replay is equal bit by bit; everybody else waits meanwhile, so not everybody may ask for it.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
@@ -45,6 +47,7 @@ class Choosing:
     frequency_penalty: Penalty | None = None
     repeat_penalty: Annotated[float, Range(0.1, 2)] | None = None
     ignore_eos: bool | None = None
+    x_lumen_isolated: bool | None = None
     n: Literal[1] | None = None
     user: Annotated[str, Length(0, MAX_NAME)] | None = None
 

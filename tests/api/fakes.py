@@ -138,6 +138,10 @@ class FakeModel:
 class FakeModels:
     def __init__(self, *models: FakeModel) -> None:
         self.models = list(models)
+        self.forgotten: list[str] = []
+
+    def forget(self, owner: str) -> None:
+        self.forgotten.append(owner)
 
     def listing(self) -> list[ModelCard]:
         return [one.card for one in self.models]
@@ -158,7 +162,7 @@ class FakeToken:
 
 
 class FakeTokens:
-    """``chat-token`` may chat, ``metrics-token`` may read metrics, and so on: the scope is the first word."""
+    """``chat-token`` may chat, ``metrics-token`` may read metrics, and so on: the scopes come first."""
 
     def __init__(self) -> None:
         self.revoked: set[str] = set()
@@ -167,7 +171,7 @@ class FakeTokens:
         scope, _, rest = text.partition("-")
         if not rest.startswith("token") or not self.still_valid(text):
             raise Unauthenticated("This token is not known here.")
-        return FakeToken(text, frozenset({scope}))
+        return FakeToken(text, frozenset(scope.split("+")))
 
     def still_valid(self, identity: str) -> bool:
         return identity not in self.revoked

@@ -14,7 +14,7 @@ from lumen_box.api.principal import ROLES, Principal
 from lumen_box.errors import NotAllowed
 
 from .fakes import FakeBox
-from .http import CHAT, asking, error_of, run
+from .http import CHAT, USER, asking, error_of, post, run
 
 TCP: dict[str, Any] = {}  # what the server puts into the state of a TCP request: no peer
 OWN = {"peer": Peer(os.geteuid(), 1)}
@@ -63,6 +63,20 @@ def test_over_tcp_only_a_token_with_the_scope_chats(headers: dict[str, str], sta
     if status != 200:
         error_of(response)
     assert ("www-authenticate" in response.headers) == (status == 401)
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/completions"])
+@pytest.mark.parametrize(
+    ("token", "status"), [("chat-token", 403), ("isolated-token", 403), ("chat+isolated-token", 200)]
+)
+def test_not_everybody_may_have_everybody_else_wait(path: str, token: str, status: int) -> None:
+    box = FakeBox()
+    asked: dict[str, Any] = {"messages": [USER]} if "chat" in path else {"prompt": "Hello"}
+    asked["x_lumen_isolated"] = True
+    headers = {"authorization": f"Bearer {token}"}
+    response = post(box, path, asked, headers=headers)
+    assert response.status_code == status
+    assert [answer.request.isolated for answer in box.model.answers] == ([True] if status == 200 else [])
 
 
 def test_a_bad_token_on_the_socket_does_not_fall_back_to_the_uid() -> None:
@@ -127,7 +141,7 @@ def test_nobody_does_what_the_table_does_not_allow(action: Action) -> None:
     rule = RULES[action]
     for role in ROLES:
         check(Principal("me", "session", roles=frozenset({role})), action, role in rule.roles)
-    for scope in ("chat", "models", "metrics", "administrator"):
+    for scope in ("chat", "isolated", "models", "metrics", "administrator"):
         check(Principal("me", "token", scopes=frozenset({scope})), action, scope == rule.scope)
     # What makes a person powerful means nothing on a token, and the reverse.
     check(Principal("me", "token", roles=ROLES), action, False)

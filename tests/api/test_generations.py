@@ -14,15 +14,18 @@ from lumen_box.api.generations import Bounds, Generations
 from lumen_box.api.metrics import GatewayMetrics
 from lumen_box.api.ports import Answering
 from lumen_box.api.principal import Principal
+from lumen_box.api.remembered import Remembered
 from lumen_box.clock import Clock
 from lumen_box.engine.protocol import Generate
 from lumen_box.errors import Interrupted, LumenError, NoModel, NotFound
 from lumen_box.schemas.errors import QueueFull, Stopping, Withdrawn
 
 from .fakes import FakeAnswer, Script, hangs, refuses, says
+from .gateway import until
 from .http import run
 
 ANNA = Principal("token:anna", "token", scopes=frozenset({"chat"}), credential="anna")
+LOCAL = Principal("uid:0", "local", roles=frozenset({"administrator"}))
 BERT = Principal("token:bert", "token", scopes=frozenset({"chat"}), credential="bert")
 
 
@@ -31,7 +34,8 @@ class Desk:
 
     def __init__(self, places: int = 2, queue: int = 1, still_valid: Callable[[str], bool] = lambda _: True) -> None:
         self.metrics = GatewayMetrics()
-        self.generations = Generations(Bounds(places, queue), Clock(), self.metrics, still_valid)
+        self.forgotten: list[str] = []
+        self.generations = Generations(Bounds(places, queue), Clock(), self.metrics, still_valid, self.forgotten.append)
         self.answers: list[FakeAnswer] = []
 
     def begin(self, script: Script, owner: Principal = ANNA, *, detached: bool = False) -> Generation:
@@ -177,8 +181,39 @@ def test_withdrawn_access_ends_what_runs_under_it_and_nothing_else() -> None:
             await anna.result()
         await settled()
         assert desk.answers[0].cancelled.is_set() and not bert.done
+        assert desk.forgotten == ["token:anna"]
 
     run(scene())
+
+
+def test_what_is_kept_of_a_token_goes_with_it_also_when_nothing_runs() -> None:
+    valid = {"anna", "bert"}
+    now = [0.0]
+
+    async def scene() -> None:
+        desk = Desk(still_valid=lambda identity: identity in valid)
+        desk.generations._clock = replace(Clock(), monotonic=lambda: now[0])
+        for owner in (ANNA, BERT, LOCAL):
+            await desk.begin(says("a"), owner).result()
+        desk.generations.end_of("anna")
+        assert desk.forgotten == ["token:anna"]
+        valid.clear()
+        now[0] = 10.0
+        await until(lambda: desk.forgotten == ["token:anna", "token:bert"])
+        now[0] = 20.0
+        await asyncio.sleep(0.6)
+        assert len(desk.forgotten) == 2, "it is said once"
+
+    run(scene())
+
+
+def test_who_has_not_asked_for_long_is_no_longer_looked_up() -> None:
+    asked: list[str] = []
+    remembered = Remembered(lambda identity: not asked.append(identity), lambda owner: None)  # type: ignore[func-returns-value]
+    remembered.note(ANNA, 0.0)
+    for now in (10.0, 11.0, 1000.0, 2000.0):
+        remembered.look(now)
+    assert asked == ["anna", "anna"], "once at 10 seconds, for the last time at 1,000"
 
 
 def test_a_token_that_expires_ends_its_streams_within_a_second() -> None:
