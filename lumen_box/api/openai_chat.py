@@ -54,7 +54,8 @@ def _asking(model: ActiveModel, asked: ChatRequest) -> Job:
         prompt = await model.render([_plain(message) for message in asked.messages])
         return model.submit(
             Generate(
-                prompt=prompt,
+                prompt=prompt.text,
+                breaks=prompt.breaks,
                 sampling=sampling(asked),
                 max_tokens=asked.token_limit,
                 stop=asked.stops,

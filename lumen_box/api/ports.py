@@ -10,6 +10,7 @@ from typing import Literal, Protocol
 
 from ..clock import Clock
 from ..config import Settings
+from ..engine.imitation import Rendered
 from ..engine.protocol import Accepted, Finished, Generate, Queued
 from ..engine.protocol import Tokens as TokenNews
 from ..errors import LumenError
@@ -39,8 +40,12 @@ class ActiveModel(Protocol):
     @property
     def card(self) -> ModelCard: ...
 
-    async def render(self, messages: Sequence[dict[str, str]]) -> str:
+    async def render(self, messages: Sequence[dict[str, str]]) -> Rendered:
         """The prompt of a conversation by the model's own template. Raises ``LumenError`` where that fails."""
+        ...
+
+    async def count(self, prompt: Rendered) -> int:
+        """How many tokens the engine reads for ``prompt``."""
         ...
 
     def submit(self, request: Generate) -> Answering:

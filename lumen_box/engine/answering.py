@@ -7,10 +7,12 @@ before it is scheduled, and said with both numbers where it is a matter of size.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 import numpy as np
 
 from ..errors import TooLong, UsageError
+from .imitation import pieces_of
 from .llama import Context, Floats, Model, SamplerChain
 from .protocol import (
     MAX_LOGPROBS,
@@ -42,8 +44,8 @@ def prompt_tokens(model: Model, request: Generate, context: int) -> list[int]:
         UsageError: an impossible token or limit.
     """
     if isinstance(request.prompt, str):
-        _refuse_hopeless(model, request.prompt, context)
-        ids = tokenize(model, request.prompt, add_special=True, parse_special=request.parse_special)
+        _refuse_hopeless(model, request.prompt, request.breaks, context)
+        ids = _tokenized(model, request)
     else:
         ids = list(request.prompt)
     if any(not 0 <= token < model.size for token in ids):
@@ -60,11 +62,19 @@ def prompt_tokens(model: Model, request: Generate, context: int) -> list[int]:
     return ids
 
 
-def _refuse_hopeless(model: Model, text: str, context: int) -> None:
+def _tokenized(model: Model, request: Generate) -> list[int]:
+    first, *others = pieces_of(str(request.prompt), request.breaks)
+    ids = tokenize(model, first, add_special=True, parse_special=request.parse_special)
+    for piece in others:
+        ids += tokenize(model, piece, add_special=False, parse_special=request.parse_special)
+    return ids
+
+
+def _refuse_hopeless(model: Model, text: str, breaks: Sequence[int], context: int) -> None:
     """``TooLong`` for a text that cannot fit whatever its tokens are, without spending seconds on finding them."""
-    if len(text) <= context * USUAL_PIECE or model.longest_piece is None:
-        return
-    least = len(text.encode("utf-8", "replace")) // model.longest_piece
+    least = len(breaks)  # there is a token before each of them
+    if len(text) > context * USUAL_PIECE and model.longest_piece is not None:
+        least = max(least, len(text.encode("utf-8", "replace")) // model.longest_piece)
     if least >= context:
         raise TooLong(
             f"The prompt has {least} tokens or more, but this model's context is {context} with the answer.",

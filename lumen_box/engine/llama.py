@@ -178,6 +178,16 @@ class Model:
         return bool(lib.llama_vocab_is_eog(self.vocabulary, token))
 
     @functools.cached_property
+    def controls(self) -> tuple[str, ...]:
+        """The texts that are read as tokens of their own wherever special tokens are looked for, and only there."""
+        steering = lib.LLAMA_TOKEN_ATTR_CONTROL | lib.LLAMA_TOKEN_ATTR_UNKNOWN
+        return tuple(
+            self.text_of_token(token)
+            for token in range(self.size)
+            if lib.llama_vocab_get_attr(self.vocabulary, token) & steering
+        )
+
+    @functools.cached_property
     def ending(self) -> tuple[int, ...]:
         return tuple(token for token in range(self.size) if self.ends(token))
 

@@ -73,6 +73,7 @@ def load(fd: int, key: bytes, request: Load, progress: Callable[[int], None]) ->
         load_seconds=round(time.monotonic() - began, 3),
         resident_bytes=_resident(),
         memory_locked=locked,
+        controls=model.controls,
         cache_bytes=(request.settings.cache_mib if request.settings.cache_mib >= 0 else DEFAULT_CACHE_MIB) << 20,
     )
     return LoadedModel(model, context, facts)

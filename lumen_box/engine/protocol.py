@@ -52,7 +52,8 @@ class Generate:
     ``split_reasoning`` text between the manifest's markers comes apart. Lower ``priority`` goes first;
     ``owner`` is whose request it is: for fairness between people, and what is kept of an answer is reused for the same
     owner alone. ``isolated`` runs with no other sequence in its steps and reuses nothing, so that the answer is that of
-    a run alone, bit by bit; everybody else waits meanwhile. The supervisor gives the ``id``.
+    a run alone, bit by bit; everybody else waits meanwhile. In a text no token spans one of ``breaks``: rising
+    offsets in characters (see ``imitation``). The supervisor gives the ``id``.
     """
 
     prompt: str | tuple[int, ...]
@@ -66,6 +67,7 @@ class Generate:
     priority: int = 0
     owner: str = ""
     isolated: bool = False
+    breaks: tuple[int, ...] = ()
     id: int = 0
 
 
@@ -217,7 +219,7 @@ class ModelFacts:
     """What is known once a model is loaded. ``context`` counts tokens of one sequence; sizes are bytes.
 
     ``kv_bytes`` is the KV cache of all sequences, ``cache_bytes`` what the KV of resting conversations may take beside
-    it in host memory.
+    it in host memory. ``controls`` are the texts of the tokens that steer a model, such as the end of a turn.
     """
 
     description: str
@@ -242,6 +244,7 @@ class ModelFacts:
     flash_attention: bool = False
     kv_bytes: int = 0
     cache_bytes: int = 0
+    controls: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from ..bundle.manifest import Manifest
 from ..catalogue import Active, Installed, ModelName
 from ..clock import parse_stamp
 from ..engine import protocol
+from ..engine.imitation import Imitations
 from ..engine.process import Process
 from ..engine.supervisor import Engine, Weights
 from ..engine.templates import Renderer
@@ -115,8 +116,9 @@ class EngineRoom:
         )
         template = manifest.template or facts.chat_template
         renderer = Renderer(template, bos=facts.bos, eos=facts.eos, clock=self._box.clock)
+        imitations = await asyncio.to_thread(Imitations, facts.controls, manifest.reasoning or ())
         sharing = Sharing(engine, renderer.render, self._box.clock, lambda: prompts.listing(self._box))
-        running = RunningModel(installed, card, engine, renderer, sharing)
+        running = RunningModel(installed, card, engine, renderer, sharing, imitations)
         self._loaded.add(running)
         try:
             await sharing.refresh()

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from ..catalogue import Installed
 from ..engine import protocol
+from ..engine.imitation import Imitations, Rendered, pieces_of, unmarked
 from ..engine.sampling import GREEDY
 from ..engine.supervisor import Answer, Engine
 from ..engine.templates import Renderer
@@ -18,21 +19,42 @@ from .sharing import Sharing
 
 HEALTH_PROMPT: Final = "Hello"
 HEALTH_TOKENS: Final = 4
+INLINE: Final = 256 * 1024  # characters that are looked through without leaving the event loop
 
 
 class RunningModel:
     """One model that is loaded and ready to answer."""
 
     def __init__(
-        self, installed: Installed, card: ModelCard, engine: Engine, renderer: Renderer, sharing: Sharing
+        self,
+        installed: Installed,
+        card: ModelCard,
+        engine: Engine,
+        renderer: Renderer,
+        sharing: Sharing,
+        imitations: Imitations,
     ) -> None:
         self.installed, self.card, self.engine, self.sharing = installed, card, engine, sharing
         self._renderer = renderer
+        self._imitations = imitations
 
-    async def render(self, messages: Sequence[dict[str, Any]]) -> str:
-        """The prompt of a conversation by the model's own template."""
+    async def render(self, messages: Sequence[dict[str, Any]]) -> Rendered:
+        """The prompt of a conversation by the model's own template, in which no message passes for its marks."""
         self.sharing.renew()
-        return await self._renderer.render(messages)
+        long = sum(len(message["content"]) for message in messages) > INLINE
+        marked, mark = (
+            await asyncio.to_thread(self._imitations.marked, messages) if long else self._imitations.marked(messages)
+        )
+        return unmarked(await self._renderer.render(marked), mark)
+
+    async def count(self, prompt: Rendered) -> int:
+        """How many tokens the engine reads for a prompt."""
+        pieces = pieces_of(prompt.text, prompt.breaks)
+        ids = [
+            self.engine.tokenize(piece, add_special=first, parse_special=True)
+            for first, piece in zip([True, *[False] * len(prompt.breaks)], pieces, strict=True)
+        ]
+        return sum(map(len, await asyncio.gather(*ids)))
 
     def submit(self, request: protocol.Generate) -> Answer:
         """Asks the engine. ``NoModel`` while there is none to ask."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from lumen_box.api.ports import News, State
 from lumen_box.clock import Clock
 from lumen_box.config import EngineSettings, GatewaySettings, Settings
+from lumen_box.engine.imitation import Rendered
 from lumen_box.engine.protocol import Accepted, Finished, Generate, Queued, Timings, Tokens, Usage
 from lumen_box.errors import LumenError, NoModel, NotFound, Unauthenticated
 from lumen_box.schemas.metrics import Sample
@@ -121,10 +122,16 @@ class FakeModel:
         self.script: Script = says("Hel", "lo")
         self.rendered: list[list[dict[str, str]]] = []
         self.answers: list[FakeAnswer] = []
+        self.counted = 0
 
-    async def render(self, messages: Sequence[dict[str, str]]) -> str:
+    async def render(self, messages: Sequence[dict[str, str]]) -> Rendered:
         self.rendered.append(list(messages))
-        return "".join(f"<{one['role']}>{one['content']}" for one in messages)
+        return Rendered("".join(f"<{one['role']}>{one['content']}" for one in messages))
+
+    async def count(self, prompt: Rendered) -> int:
+        """A word is a token."""
+        self.counted += 1
+        return len(prompt.text.split())
 
     def submit(self, request: Generate) -> FakeAnswer:
         self.answers.append(FakeAnswer(request, self.script))

@@ -15,6 +15,7 @@ import pytest
 
 from lumen_box.client.chat import stream_chat
 from lumen_box.client.transport import Client, connect
+from lumen_box.engine.imitation import Rendered
 from lumen_box.engine.protocol import Generate
 from lumen_box.engine.supervisor import Answer, Engine
 from lumen_box.errors import NoModel, TooLong
@@ -35,9 +36,12 @@ class RealModel:
         self.engine = engine
         self.card = ModelCard("clinical", 1_700_000_000, "Demo publisher", CONTEXT)
 
-    async def render(self, messages: Sequence[dict[str, str]]) -> str:
+    async def render(self, messages: Sequence[dict[str, str]]) -> Rendered:
         turns = "".join(f"<|im_start|>{one['role']}\n{one['content']}<|im_end|>\n" for one in messages)
-        return f"{turns}<|im_start|>assistant\n"
+        return Rendered(f"{turns}<|im_start|>assistant\n")
+
+    async def count(self, prompt: Rendered) -> int:
+        return len(await self.engine.tokenize(prompt.text, add_special=True, parse_special=True))
 
     def submit(self, request: Generate) -> Answer:
         return self.engine.submit(request)

@@ -40,7 +40,7 @@ def two(scene: Scene) -> Scene:
 async def answer(appliance: Appliance, name: str | None = None) -> str:
     running = await appliance.models.get(name)
     prompt = await running.render([{"role": "user", "content": "Hello"}])
-    news = [one async for one in running.submit(protocol.Generate(prompt, GREEDY, max_tokens=32))]
+    news = [one async for one in running.submit(protocol.Generate(prompt.text, GREEDY, max_tokens=32))]
     return "".join(one.text for one in news if isinstance(one, protocol.Tokens))
 
 
