@@ -66,7 +66,8 @@ class AnswerResponse(Response):
 
     async def _whole(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            response: Response = Json(self._shape.whole(self._generation.log, await self._generation.result()))
+            whole = self._shape.whole(self._generation.log, await self._generation.result())
+            response: Response = Json(whole, headers=self._trimmed())
         except LumenError as error:
             response = error_response(error)
         async with asyncio.timeout(self._patience):
@@ -78,7 +79,8 @@ class AnswerResponse(Response):
         except LumenError as error:
             await error_response(error)(scope, receive, send)
             return
-        await send({"type": "http.response.start", "status": 200, "headers": _STREAM_HEADERS})
+        told = [(name.encode(), value.encode()) for name, value in self._trimmed().items()]
+        await send({"type": "http.response.start", "status": 200, "headers": [*_STREAM_HEADERS, *told]})
         try:
             while not accepted:
                 await self._write(send, sse.KEEP_ALIVE)
@@ -91,6 +93,11 @@ class AnswerResponse(Response):
             if data := b"".join(map(self._shape.chunk, batch)) if batch else self._alive():
                 await self._write(send, data)
         await self._write(send, await self._last(), more=False)
+
+    def _trimmed(self) -> dict[str, str]:
+        """The header that says how many messages were left out, as far as that is known by now."""
+        left_out = self._generation.trimmed
+        return {} if left_out is None else {"x-lumen-trimmed": str(left_out)}
 
     def _alive(self) -> bytes:
         """What is said while there is nothing to say."""

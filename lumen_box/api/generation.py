@@ -29,6 +29,7 @@ class Generation:
         self.ended: float | None = None
         self.log: list[Tokens] = []  # entry n has the number n
         self.prompt_tokens: int | None = None  # None until the engine has accepted it
+        self.trimmed: int | None = None  # messages left out of its prompt, where its owner allowed that
         self.ahead: int | None = None  # requests before this one, while it waits for a slot in the engine
         self.finished: Finished | None = None
         self.error: LumenError | None = None

@@ -20,6 +20,7 @@ from .generations import Job
 from .ports import ActiveModel, Answering
 from .principal import Principal
 from .shapes import ChatShape
+from .trimming import trimmed
 from .wanted import check_choosing, sampling
 
 router = APIRouter()
@@ -51,7 +52,12 @@ def _check(asked: ChatRequest) -> None:
 
 def _asking(model: ActiveModel, asked: ChatRequest) -> Job:
     async def ask(generation: Generation) -> Answering:
-        prompt = await model.render([_plain(message) for message in asked.messages])
+        messages = [_plain(message) for message in asked.messages]
+        if asked.x_lumen_trim:
+            fitted = await trimmed(model, messages, asked.token_limit)
+            prompt, generation.trimmed = fitted.prompt, fitted.dropped
+        else:
+            prompt = await model.render(messages)
         return model.submit(
             Generate(
                 prompt=prompt.text,

@@ -47,6 +47,17 @@ class _Envelope:
     def chunk(self, choice: dict[str, Any]) -> bytes:
         return sse.encode(self._head + dumps(choice) + self._tail)
 
+    def first_chunk(self, choice: dict[str, Any]) -> bytes:
+        """A chunk that also says what was left out of the prompt."""
+        told = self.trimmed()
+        tail = b"," + dumps(told)[1:-1] + b"}" if told else b"}"
+        return sse.encode(self._head + dumps(choice) + self._tail[:-1] + tail)
+
+    def trimmed(self) -> dict[str, Any]:
+        """The member that says so, where that was allowed."""
+        left_out = self._generation.trimmed
+        return {} if left_out is None else {"x_lumen_trimmed": left_out}
+
     def usage_chunk(self, finished: Finished) -> bytes:
         if not self._wants_usage:
             return b""
@@ -61,7 +72,8 @@ class ChatShape:
         self._logprobs = logprobs
 
     def opening(self) -> bytes:
-        return self._chunk({"role": "assistant", "content": ""})
+        delta = {"role": "assistant", "content": ""}
+        return self._envelope.first_chunk({"index": 0, "delta": delta, "logprobs": None, "finish_reason": None})
 
     def chunk(self, news: Tokens) -> bytes:
         delta = {}
@@ -84,7 +96,8 @@ class ChatShape:
             message["reasoning_content"] = reasoning
         logprobs = {"content": _chat_logprobs(_logprobs(log))} if self._logprobs else None
         choice = {"index": 0, "message": message, "logprobs": logprobs, "finish_reason": finished.reason}
-        return self._envelope.members("chat.completion") | {"choices": [choice], "usage": usage_of(finished.usage)}
+        said = {"choices": [choice], "usage": usage_of(finished.usage)}
+        return self._envelope.members("chat.completion") | said | self._envelope.trimmed()
 
 
 class CompletionShape:

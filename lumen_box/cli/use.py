@@ -100,6 +100,12 @@ class Answer:
     def __init__(self) -> None:
         self.text, self.reasoning, self.finish = "", "", ""
         self.usage: dict[str, Any] = {}
+        self.trimmed = 0
+
+    @property
+    def left_out(self) -> str:
+        """A sentence about the beginning of a chat that the model was not given any more; empty where it was."""
+        return f"(The oldest {self.trimmed} messages of this chat were left out.)" if self.trimmed else ""
 
     @property
     def cut_off(self) -> str:
@@ -124,6 +130,7 @@ async def answer(
         async for delta in await stack.enter_async_context(contextlib.aclosing(asking)):
             if delta.text or delta.reasoning:
                 waiting.close()
+            told.trimmed = told.trimmed or delta.trimmed
             told.text += delta.text
             told.reasoning += delta.reasoning
             told.finish, told.usage = delta.finish or told.finish, delta.usage or told.usage
@@ -144,6 +151,9 @@ def chat(
     model: Model = None,
     system: System = None,
     temperature: Temperature = None,
+    trim: Annotated[
+        bool, typer.Option("--trim", help="Leave out the oldest turns of a chat that has become too long.")
+    ] = False,
     url: Url = None,
     token_file: TokenFile = None,
 ) -> None:
@@ -151,7 +161,7 @@ def chat(
     reach = reaching(context, url, token_file)
     _run(reach, lambda client: _expect_answers(client, model))
     messages = [{"role": "system", "content": system}] if system else []
-    options = {"model": model, "temperature": temperature}
+    options = {"model": model, "temperature": temperature, "x_lumen_trim": trim or None}
 
     say(HOW_TO_CHAT)
     while (line := _line()) is not None:
@@ -169,8 +179,8 @@ def chat(
             messages.append({"role": "assistant", "content": told.text})
         else:
             messages.pop()
-        if told.cut_off:
-            say(told.cut_off)
+        for sentence in filter(None, (told.cut_off, told.left_out)):
+            say(sentence)
 
 
 async def _expect_answers(client: Any, model: str | None) -> None:
@@ -185,7 +195,9 @@ async def _expect_answers(client: Any, model: str | None) -> None:
 
 def _in_a_chat(error: LumenError) -> LumenError:
     if isinstance(error, TooLong):
-        return TooLong(error.what, then="Write less, or end this chat with Ctrl-D: a new one begins with nothing said.")
+        return TooLong(
+            error.what, then="Write less, or begin anew after Ctrl-D: `chat --trim` leaves the oldest turns out."
+        )
     return error
 
 

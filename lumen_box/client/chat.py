@@ -16,12 +16,14 @@ from .transport import Client
 
 @dataclass(frozen=True)
 class Delta:
-    """What one event added. ``finish`` (``stop`` or ``length``) and ``usage`` come once, at the end."""
+    """What one event added. ``finish`` (``stop`` or ``length``) and ``usage`` come once, at the end; ``trimmed``, the
+    number of oldest messages that were left out, at the beginning."""
 
     text: str = ""
     reasoning: str = ""
     finish: str | None = None
     usage: dict[str, Any] = field(default_factory=dict)
+    trimmed: int = 0
 
 
 async def stream_chat(
@@ -64,6 +66,12 @@ def _delta(data: str) -> Delta:
             return Delta(usage=usage)
         choice = chunk["choices"][0]
         said = choice["delta"]
-        return Delta(said.get("content") or "", said.get("reasoning_content") or "", choice["finish_reason"], usage)
+        return Delta(
+            said.get("content") or "",
+            said.get("reasoning_content") or "",
+            choice["finish_reason"],
+            usage,
+            int(chunk.get("x_lumen_trimmed") or 0),
+        )
     except (ValueError, TypeError, LookupError, AttributeError) as error:
         raise Damaged("An event of the answer cannot be read.") from error

@@ -46,12 +46,16 @@ class ResponseFormat:
 
 @dataclass(frozen=True, kw_only=True)
 class ChatRequest(Choosing):
+    """``x_lumen_trim`` lets the oldest turns be left out of a conversation that has outgrown the model's context; the
+    answer then says in ``x_lumen_trimmed`` how many messages were. Without it such a conversation is refused."""
+
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
 
     messages: Annotated[tuple[Message, ...], Length(1, MAX_MESSAGES)]
     max_completion_tokens: TokenLimit | None = None
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Range(0, MAX_TOP_LOGPROBS)] | None = None
+    x_lumen_trim: bool | None = None
     response_format: ResponseFormat | None = None
 
     @property

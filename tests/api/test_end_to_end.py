@@ -80,6 +80,7 @@ def test_one_gateway_one_engine_and_everything_a_client_does(stored: Path, tmp_p
             await log_probabilities_and_usage_agree(client)
             await a_stop_string_ends_it(client)
             await a_prompt_too_long_is_refused_with_both_numbers(served, client)
+            await what_outgrows_the_context_is_trimmed_where_that_is_asked_for(client)
             await many_at_once_all_end(client)
             await leaving_frees_the_engine(served, engine, client)
             await a_killed_engine_is_said_in_the_stream(served, engine)
@@ -150,6 +151,19 @@ async def a_prompt_too_long_is_refused_with_both_numbers(served: Served, client:
         with pytest.raises(TooLong) as ours:
             await own.post("/v1/completions", {"prompt": "word " * 2000})
     assert ours.value.exit_code == 33
+
+
+async def what_outgrows_the_context_is_trimmed_where_that_is_asked_for(client: openai.AsyncOpenAI) -> None:
+    turns = [{"role": role, "content": f"{number} word" * 20} for number in range(12) for role in ("user", "assistant")]
+    asked: dict[str, Any] = {"model": "clinical", "messages": [*turns, *HELLO], "max_tokens": 8, "temperature": 0}
+    with pytest.raises(openai.BadRequestError, match=str(CONTEXT)):
+        await client.chat.completions.create(**asked)
+    answer = await client.chat.completions.create(**asked, extra_body={"x_lumen_trim": True})
+    dropped = (answer.model_extra or {})["x_lumen_trimmed"]
+    assert 0 < dropped < len(turns) and dropped % 2 == 0
+    assert answer.usage is not None and CONTEXT // 2 < answer.usage.prompt_tokens <= CONTEXT - 8
+    again = await client.chat.completions.create(**asked | {"messages": [*turns[dropped:], *HELLO]})
+    assert again.usage is not None and again.usage.prompt_tokens == answer.usage.prompt_tokens
 
 
 async def many_at_once_all_end(client: openai.AsyncOpenAI) -> None:
