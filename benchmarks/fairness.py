@@ -30,7 +30,7 @@ FIRST: Final = 2
 SHARES: Final = {"p50": 0.5, "p95": 0.95, "p99": 0.99, "max": 1.0}
 PEERS: Final = {"separate KV": ("--no-kv-unified",), "unified KV": ("--kv-unified",)}
 AIMS: Final = [
-    *(Aim(f"{name} {when}", "s") for when in ("without", "with") for name in SHARES),
+    *(Aim(f"{name} {when}", "ms", alone=True) for when in ("without", "with") for name in SHARES),
     Aim("p99 ratio", "x", most=2.0, alone=True),
     Aim("document", "s"),
     Aim("prompt", "tokens", alone=True),
@@ -117,12 +117,12 @@ async def _all_reach(streams: Sequence[Stream], events: int) -> None:
 
 
 def _gaps(streams: Iterable[Stream], begin: float, end: float) -> Iterable[float]:
-    """The gaps that ended between two times."""
+    """The gaps that ended between two times, in milliseconds."""
     for stream in streams:
         answer = stream.answer()
         for stamp, gap in zip(answer.stamps[1:], answer.gaps, strict=True):
             if begin < stamp <= end:
-                yield gap
+                yield gap * 1000
 
 
 def _shares(gaps: Sequence[float], when: str) -> dict[str, float]:

@@ -30,8 +30,8 @@ AIMS: Final = [
     Aim("rate", "tokens/s", least=1.0),
     Aim("first", "s"),
     Aim("first p95", "s"),
-    Aim("gap", "s", alone=True),
-    Aim("gap p99", "s", alone=True),
+    Aim("gap", "ms", alone=True),
+    Aim("gap p99", "ms", alone=True),
     Aim("asking", "cores", alone=True),
 ]
 
@@ -93,9 +93,9 @@ def measure(people: Sequence[Address], tokens: int) -> dict[str, float]:
 
 
 def summary(answers: Sequence[Answer]) -> dict[str, float]:
-    """What the clients saw: tokens a second over all, and seconds to the first and between further ones."""
+    """What the clients saw: tokens a second over all, seconds to the first, and milliseconds between others."""
     firsts = [answer.first for answer in answers]
-    gaps = [gap for answer in answers for gap in answer.gaps]
+    gaps = [gap * 1000 for answer in answers for gap in answer.gaps]
     seconds = max(answer.stamps[-1] for answer in answers) - min(answer.sent for answer in answers)
     return {
         "rate": sum(answer.tokens for answer in answers) / seconds,
