@@ -8,6 +8,7 @@ threads. Neither is told the other's step size: each keeps its own default.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import os
 import shlex
 import socket
@@ -37,11 +38,12 @@ QUEUE: Final = 256
 
 @dataclass(frozen=True)
 class Shape:
-    """``context`` tokens for each of ``parallel`` sequences."""
+    """``context`` tokens for each of ``parallel`` sequences. ``cache_mib`` is for the box; -1 is its default."""
 
     parallel: int
     context: int
     threads: int = len(os.sched_getaffinity(0))
+    cache_mib: int = -1
 
 
 @dataclass(frozen=True)
@@ -73,8 +75,8 @@ def box(name: str, shape: Shape, people: int) -> Iterator[Server]:
 @contextmanager
 def serve(home: Path, shape: Shape, people: int) -> Iterator[Server]:
     """The gateway of a box that has a model already."""
-    engine = {"parallel": shape.parallel, "context": shape.context, "threads": shape.threads}
-    lines = ["[gateway]", f"queue = {QUEUE}", "[engine]", *(f"{key} = {value}" for key, value in engine.items())]
+    engine = [f"{name} = {value}" for name, value in dataclasses.asdict(shape).items()]
+    lines = ["[gateway]", f"queue = {QUEUE}", "[engine]", *engine]
     (home / "settings.toml").write_text("\n".join(lines) + "\n")
     url = material.say("--home", str(home), "serve", "--port", "0", "--detach").strip()
     try:
