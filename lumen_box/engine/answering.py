@@ -12,6 +12,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..errors import TooLong, UsageError
+from .constrained import ConstrainedSampler, Unanswerable
+from .constraint import Constraint
+from .gbnf import GrammarError, parse
+from .grammar import TooAmbiguous
+from .grammar_reasoning import after_reasoning
 from .imitation import pieces_of
 from .llama import Context, Floats, Model, SamplerChain
 from .protocol import (
@@ -94,8 +99,27 @@ def check_limits(request: Generate) -> None:
         raise UsageError(f"logprobs is not between 0 and {MAX_LOGPROBS}.")
 
 
+def _constraint(request: Generate, model: Model, markers: tuple[str, str] | None, inside: bool) -> Constraint | None:
+    """``UsageError`` for a grammar that the gateway's helper should have refused already."""
+    if request.grammar is None:
+        return None
+    try:
+        grammar = parse(request.grammar)
+        if markers:
+            grammar = after_reasoning(grammar, markers, inside=inside)
+        return Constraint(grammar, model.spelled, {*model.ending, *request.stop_tokens})
+    except GrammarError as error:
+        raise UsageError(f"The grammar cannot be used: {error}.") from None
+    except TooAmbiguous:
+        raise UsageError("The grammar leaves more ways open at once than can be followed.") from None
+
+
 class Answering:
-    """The state of one answer. Made in the tokenising thread, then owned by the decode thread."""
+    """The state of one answer. Made in the tokenising thread, then owned by the decode thread.
+
+    Raises:
+        UsageError: the request's grammar cannot be used.
+    """
 
     def __init__(
         self, request: Generate, ids: list[int], model: Model, context: int, markers: tuple[str, str] | None
@@ -103,9 +127,12 @@ class Answering:
         self.request, self._model = request, model
         self.sequence = Running(request.id, ids, request.priority, request.owner, request.isolated)
         self._most = min(request.max_tokens or context, context - len(ids))
-        self._sampler = SamplerChain(request.sampling, model)
         used = markers if request.split_reasoning else None
-        self._text: AnswerText[Logprob] = AnswerText(request.stop, used, inside=_opened(request.prompt, used))
+        inside = _opened(request.prompt, used)
+        constraint = _constraint(request, model, used, inside)
+        chain = SamplerChain(request.sampling, model)
+        self._sampler = ConstrainedSampler(chain, constraint) if constraint else chain
+        self._text: AnswerText[Logprob] = AnswerText(request.stop, used, inside=inside, once=constraint is not None)
         self._reasoning_tokens = 0
         self._arrived = time.monotonic()
         self._started = self._first = 0.0
@@ -116,7 +143,10 @@ class Answering:
 
     def sample(self, context: Context, row: int) -> tuple[Tokens, Finished | None]:
         """Draws the next token after ``row`` of the step that was just decoded."""
-        token = self._sampler.sample(context, row)
+        try:
+            token = self._sampler.sample(context, row)
+        except Unanswerable as error:
+            return Tokens(self.request.id, ()), self.finished("error", str(error))
         self._first = self._first or time.monotonic()
         if self._ends(token):
             return self._last(Tokens(self.request.id, ()), "stop")
@@ -126,11 +156,16 @@ class Answering:
         self.sequence.tokens.append(token)
         piece = self._text.feed(raw, note)
         news = Tokens(self.request.id, (token,), piece.text, piece.reasoning, piece.notes)
-        if self._text.stop_text is not None:
+        if self._text.stop_text is not None or self._complete:
             return self._last(news, "stop")
         if self.sequence.generated >= self._most:
             return self._last(news, "length")
         return news, None
+
+    @property
+    def _complete(self) -> bool:
+        """The grammar wants nothing more."""
+        return isinstance(self._sampler, ConstrainedSampler) and self._sampler.complete
 
     def _ends(self, token: int) -> bool:
         if token in self.request.stop_tokens:

@@ -1,11 +1,11 @@
 """One answer under a grammar: which tokens may come next. NumPy, no llama.cpp.
 
 Whether one token fits is a few look-ups. Which of a whole vocabulary do is found for all tokens at once, column by
-column of their bytes; tokens that no longer fit drop out, so that where a grammar wants one certain word it costs next to
-nothing. Inside a string nearly all fit, and the answer is kept for the next time.
+column of their bytes; tokens that no longer fit drop out, so that where a grammar wants one certain word it costs
+next to nothing. Inside a string nearly all fit, and the answer is kept for the next time.
 
-A token without visible text (a control token) never fits: what it would add to the answer is nothing that a grammar could
-speak about. Tokens that end an answer fit where the answer is whole.
+A token without visible text (a control token) never fits: what it would add to the answer is nothing that a grammar
+could speak about. Tokens that end an answer fit where the answer is whole.
 """
 
 from __future__ import annotations

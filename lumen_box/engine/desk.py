@@ -153,9 +153,9 @@ class Desk:
         try:
             check_limits(request)
             ids = prompt_tokens(model, request, context)
+            return Answering(request, ids, model, context, self._markers)
         except LumenError as error:
             return Refused(request.id, error.code, error.what, error.then)
-        return Answering(request, ids, model, context, self._markers)
 
     def _published(self, request: Share) -> Publish:
         """What cannot be turned into tokens, or does not fit, nobody's prompt can begin with."""

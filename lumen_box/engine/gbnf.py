@@ -3,10 +3,10 @@
     root ::= "[" (item ("," item)*)? "]"      # a comment
     item ::= [0-9]{1,3} | [^a-z\\n] | . | "\\x41\\u00e9"
 
-The notation is that of llama.cpp's ``grammars/README.md``, less its token references (``<[5]>``): what those stand for is
-no text. Whatever is read is bounded: in bytes, rules, nesting and repetitions. And it is sound: every name is defined, no
-rule calls itself before it has read anything (also not behind rules that may be empty), and every rule can come to an
-end, so that each beginning of an answer that the grammar takes is the beginning of a whole one.
+The notation is that of llama.cpp's ``grammars/README.md``, less its token references (``<[5]>``): what those stand
+for is no text. Whatever is read is bounded: in bytes, rules, nesting and repetitions. And it is sound: every name is
+defined, no rule calls itself before it has read anything (also not behind rules that may be empty), and every rule
+can come to an end, so that each beginning of an answer that the grammar takes is the beginning of a whole one.
 """
 
 from __future__ import annotations

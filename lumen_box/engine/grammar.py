@@ -1,14 +1,14 @@
 """What a grammar allows next, byte for byte: a pushdown automaton that is built while it is used. Pure.
 
 A *stack* is what must still be read, the nearest on top. Where a grammar leaves several ways open there are several
-stacks, and a *state* is the set of them. Stacks share their lower parts (*cells*), states have numbers, and what follows
-from a state is worked out once, as a row of 256 numbers: inside a string, say, a token costs a few look-ups.
+stacks, and a *state* is the set of them. Stacks share their lower parts (*cells*), states have numbers, and what
+follows from a state is worked out once, as a row of 256 numbers: inside a string, say, a token costs a few look-ups.
 
-It works on bytes, not on characters, because tokens do: half a character is a state like any other, and what is no UTF-8
-has no next state at all.
+It works on bytes, not on characters, because tokens do: half a character is a state like any other, and what is no
+UTF-8 has no next state at all.
 
-A stranger wrote the grammar, so everything is counted. A grammar that leaves too many ways open at once, or takes too much
-work between two tokens, ends in :class:`TooAmbiguous`; old states are forgotten when there are many.
+A stranger wrote the grammar, so everything is counted. A grammar that leaves too many ways open at once, or takes too
+much work between two tokens, ends in :class:`TooAmbiguous`; old states are forgotten when there are many.
 """
 
 from __future__ import annotations

@@ -52,8 +52,9 @@ class Generate:
     ``split_reasoning`` text between the manifest's markers comes apart. Lower ``priority`` goes first;
     ``owner`` is whose request it is: for fairness between people, and what is kept of an answer is reused for the same
     owner alone. ``isolated`` runs with no other sequence in its steps and reuses nothing, so that the answer is that of
-    a run alone, bit by bit; everybody else waits meanwhile. In a text no token spans one of ``breaks``: rising
-    offsets in characters (see ``imitation``). The supervisor gives the ``id``.
+    a run alone, bit by bit; everybody else waits meanwhile. With a ``grammar`` (GBNF with the start rule ``root``) the
+    answer after the reasoning is one that it takes, unless it is cut short. In a text no token spans one of
+    ``breaks``: rising offsets in characters (see ``imitation``). The supervisor gives the ``id``.
     """
 
     prompt: str | tuple[int, ...]
@@ -67,6 +68,7 @@ class Generate:
     priority: int = 0
     owner: str = ""
     isolated: bool = False
+    grammar: str | None = None
     breaks: tuple[int, ...] = ()
     id: int = 0
 

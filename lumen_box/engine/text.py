@@ -46,9 +46,11 @@ class Characters:
 
 
 class Reasoning:
-    """Parts the text between two markers from the rest. ``inside``: the prompt has opened the reasoning already."""
+    """Parts the text between two markers from the rest. ``inside``: the prompt has opened the reasoning already.
+    ``once``: it can only come first, and what looks like a marker later is the answer's own text."""
 
-    def __init__(self, markers: tuple[str, str] | None, *, inside: bool = False) -> None:
+    def __init__(self, markers: tuple[str, str] | None, *, inside: bool = False, once: bool = False) -> None:
+        self._once, self._over = once, False
         self._markers, self.inside = markers, inside and markers is not None
         self._pending = ""
         self._strip = self.inside
@@ -57,22 +59,32 @@ class Reasoning:
         """The text that is certain now, in its order: (whether it is reasoning, text)."""
         if self._markers is None:
             return [(False, text)]
-        parts = []
+        parts: list[tuple[bool, str]] = []
         self._pending += text
         while True:
             marker = self._markers[self.inside]
             self._strip_border()
+            if self._is_over(marker):
+                rest, self._pending = self._pending, ""
+                return [*parts, (False, rest)]
             at = self._pending.find(marker)
             if at < 0:
                 break
             before = self._pending[:at]
             parts.append((self.inside, before.rstrip() if self.inside else before))
             self._pending = self._pending[at + len(marker) :]
+            self._over = self._once and self.inside
             self.inside, self._strip = not self.inside, True
         certain = len(self._pending) - self._uncertain(marker)
         parts.append((self.inside, self._pending[:certain]))
         self._pending = self._pending[certain:]
         return parts
+
+    def _is_over(self, marker: str) -> bool:
+        """No reasoning can come any more."""
+        begun = self._pending and not marker.startswith(self._pending) and not self._pending.startswith(marker)
+        self._over = self._over or bool(self._once and not self.inside and begun)
+        return self._over
 
     def _strip_border(self) -> None:
         if self._strip:
@@ -141,9 +153,15 @@ class AnswerText(Generic[T]):
     """All stages for one answer. Each token may carry a note (its log-probability), which is let out with its text."""
 
     def __init__(
-        self, stops: Sequence[str] = (), markers: tuple[str, str] | None = None, *, inside: bool = False
+        self,
+        stops: Sequence[str] = (),
+        markers: tuple[str, str] | None = None,
+        *,
+        inside: bool = False,
+        once: bool = False,
     ) -> None:
-        self._characters, self._reasoning, self._stops = Characters(), Reasoning(markers, inside=inside), Stops(stops)
+        self._characters, self._stops = Characters(), Stops(stops)
+        self._reasoning = Reasoning(markers, inside=inside, once=once)
         self._notes: deque[tuple[T, int]] = deque()  # with the number of characters of each token
         self._noted = 0
 
