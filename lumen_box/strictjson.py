@@ -20,6 +20,7 @@ MAX_INTEGER = 2**53 - 1
 MAX_DEPTH = 32
 
 T = TypeVar("T")
+S = TypeVar("S", bound=str)
 
 # A string, closed or not, or a bracket. Possessive, so that an unclosed string costs no second look at its bytes.
 _TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)|[\[{]|[\]}]', re.DOTALL)
@@ -117,15 +118,16 @@ class Fields:
             raise Damaged(f"The field {name!r} of {self.what} is not between {least} and {most}.")
         return value
 
-    def one_of(self, name: str, known: Iterable[str]) -> str:
+    def one_of(self, name: str, known: Iterable[S]) -> S:
         value = self.take(name, str)
-        if value not in set(known):
+        found = next((one for one in known if one == value), None)
+        if found is None:
             raise TooNew(
                 f"The field {name!r} of {self.what} has a value this version does not know.",
                 kept="Nothing was changed.",
                 then="Update Lumen Box first, then try again.",
             )
-        return value
+        return found
 
     def end(self) -> None:
         if self._left:

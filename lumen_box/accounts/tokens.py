@@ -21,7 +21,7 @@ from ..clock import Clock, parse_stamp, stamp
 from ..database.connection import in_our_words
 from ..errors import NotFound, Unauthenticated, UsageError
 
-SCOPES = frozenset({"chat", "isolated", "models", "metrics"})  # what a token can be good for
+SCOPES = frozenset({"chat", "embeddings", "isolated", "models", "metrics"})  # what a token can be good for
 PREFIX = "lb_"
 LONGEST_LIFE = timedelta(days=400)
 LONGEST = 128  # characters of what a stranger may send as a token

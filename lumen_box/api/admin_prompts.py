@@ -13,7 +13,7 @@ from starlette.responses import Response
 from ..schemas.admin import PromptRequest, PublishRequest
 from ..usecases import prompts
 from ..usecases.prompts import Prompt
-from ..usecases.running import RunningModel
+from ..usecases.running import ChatModel
 from .admin_box import the_appliance
 from .authorise import Action
 from .body import JsonBody
@@ -60,7 +60,7 @@ async def remove(request: Request, principal: Manager, asked: Named) -> Response
     return Json(_told(prompt, ()))
 
 
-def _told(prompt: Prompt, running: Sequence[RunningModel]) -> dict[str, Any]:
+def _told(prompt: Prompt, running: Sequence[ChatModel]) -> dict[str, Any]:
     """A prompt as it is listed, without its text, and which models share it or do not."""
     sharing = [(one.card.id, one.sharing) for one in running]
     return {

@@ -32,25 +32,29 @@ OPEN_SECONDS = 2.0  # for a stream to open, at the latest
 _STREAM_HEADERS = [(b"content-type", sse.MEDIA_TYPE.encode()), (b"x-accel-buffering", b"no")]
 
 
-class Shape(Protocol):
-    """How an answer is written down."""
+class WholeShape(Protocol):
+    """How an answer is written down in one piece."""
+
+    def whole(self, log: Sequence[Tokens], finished: Finished) -> dict[str, Any]: ...
+
+
+class Shape(WholeShape, Protocol):
+    """The same, and in pieces."""
 
     def opening(self) -> bytes: ...
     def chunk(self, news: Tokens) -> bytes: ...
     def closing(self, finished: Finished) -> bytes: ...
-    def whole(self, log: Sequence[Tokens], finished: Finished) -> dict[str, Any]: ...
 
 
-class AnswerResponse(Response):
-    """Follows one generation that nobody else reads: with the connection the generation ends."""
+class WholeResponse(Response):
+    """Waits for one generation that nobody else reads: with the connection the generation ends."""
 
-    def __init__(self, generation: Generation, shape: Shape, *, stream: bool, patience: float = PATIENCE) -> None:
-        self._generation, self._shape, self._stream, self._patience = generation, shape, stream, patience
+    def __init__(self, generation: Generation, shape: WholeShape, *, patience: float = PATIENCE) -> None:
+        self._generation, self._whole_shape, self._patience = generation, shape, patience
         self.background = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        write = self._streamed if self._stream else self._whole
-        writing = asyncio.ensure_future(write(scope, receive, send))
+        writing = asyncio.ensure_future(self._reply(scope, receive, send))
         leaving = asyncio.ensure_future(left(receive))
         try:
             await asyncio.wait({writing, leaving}, return_when=asyncio.FIRST_COMPLETED)
@@ -64,14 +68,33 @@ class AnswerResponse(Response):
                 task.cancel()
             await asyncio.gather(writing, leaving, return_exceptions=True)
 
-    async def _whole(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _reply(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            whole = self._shape.whole(self._generation.log, await self._generation.result())
-            response: Response = Json(whole, headers=self._trimmed())
+            finished = await self._generation.result()
+            response: Response = await asyncio.to_thread(self._written, finished)
         except LumenError as error:
             response = error_response(error)
         async with asyncio.timeout(self._patience):
             await response(scope, receive, send)
+
+    def _written(self, finished: Finished) -> Response:
+        return Json(self._whole_shape.whole(self._generation.log, finished), headers=self._trimmed())
+
+    def _trimmed(self) -> dict[str, str]:
+        """The header that says how many messages were left out, as far as that is known by now."""
+        left_out = self._generation.trimmed
+        return {} if left_out is None else {"x-lumen-trimmed": str(left_out)}
+
+
+class AnswerResponse(WholeResponse):
+    """The same, also as a stream."""
+
+    def __init__(self, generation: Generation, shape: Shape, *, stream: bool, patience: float = PATIENCE) -> None:
+        super().__init__(generation, shape, patience=patience)
+        self._shape, self._stream = shape, stream
+
+    async def _reply(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await (self._streamed if self._stream else super()._reply)(scope, receive, send)
 
     async def _streamed(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -93,11 +116,6 @@ class AnswerResponse(Response):
             if data := b"".join(map(self._shape.chunk, batch)) if batch else self._alive():
                 await self._write(send, data)
         await self._write(send, await self._last(), more=False)
-
-    def _trimmed(self) -> dict[str, str]:
-        """The header that says how many messages were left out, as far as that is known by now."""
-        left_out = self._generation.trimmed
-        return {} if left_out is None else {"x-lumen-trimmed": str(left_out)}
 
     def _alive(self) -> bytes:
         """What is said while there is nothing to say."""

@@ -19,7 +19,7 @@ from starlette.responses import Response
 
 from ..errors import LumenError, NotAllowed
 from ..schemas.errors import BadRequest, InvalidParameter, NoSuchRoute, WrongMethod
-from . import health, metrics_route, openai_chat, openai_completions, openai_models
+from . import health, metrics_route, openai_chat, openai_completions, openai_embeddings, openai_models
 from .deps import May, Open
 from .door import OPEN, Door
 from .generations import Bounds, Generations
@@ -30,7 +30,14 @@ from .ports import Box
 from .principal import Principal
 from .responses import error_response, unexpected
 
-ROUTERS = (health.router, metrics_route.router, openai_models.router, openai_chat.router, openai_completions.router)
+ROUTERS = (
+    health.router,
+    metrics_route.router,
+    openai_models.router,
+    openai_chat.router,
+    openai_completions.router,
+    openai_embeddings.router,
+)
 
 MOST_PARALLEL = 32  # sequences of one engine where the settings leave their number to it
 # FastAPI would otherwise let environment variables send traces of requests to another host.

@@ -17,6 +17,7 @@ from .principal import ADMINISTRATOR, ANALYST, AUDITOR, OPERATOR, ROLES, Princip
 
 class Action(StrEnum):
     GENERATE = "generate"
+    EMBED = "turn texts into vectors"
     ISOLATE = "have a request answered alone while everybody else waits"
     FOLLOW = "follow a generation"
     CANCEL = "cancel a generation"
@@ -53,6 +54,7 @@ _WRITERS = frozenset({ADMINISTRATOR, OPERATOR, ANALYST})
 
 RULES: Mapping[Action, Rule] = {
     Action.GENERATE: Rule(_WRITERS, "chat"),
+    Action.EMBED: Rule(_WRITERS, "embeddings"),
     Action.ISOLATE: Rule(_OPERATORS, "isolated"),
     Action.FOLLOW: Rule(_WRITERS, "chat", owned=True),
     Action.CANCEL: Rule(_WRITERS, "chat", owned=True),

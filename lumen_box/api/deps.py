@@ -12,7 +12,7 @@ from .authorise import RULES, Action, authorise
 from .generations import Generations
 from .handover import Handover
 from .metrics import GatewayMetrics
-from .ports import ActiveModel, Box
+from .ports import ActiveModel, Box, EmbeddingModel
 from .principal import Principal
 
 
@@ -67,6 +67,14 @@ def unsealed(request: Request) -> Box:
             then="Its operator opens it with `lumen-box unlock`; then try again.",
         )
     return box
+
+
+async def the_embedder(request: Request, name: str | None) -> EmbeddingModel:
+    """The active embedding model of that name, or the default one."""
+    try:
+        return await unsealed(request).models.embedder(name)
+    except NotFound as error:
+        raise ModelNotFound(error.what, kept=error.kept, then=error.then) from error
 
 
 async def the_model(request: Request, name: str | None) -> ActiveModel:

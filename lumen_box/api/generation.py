@@ -13,7 +13,7 @@ import contextlib
 import secrets
 from collections.abc import AsyncIterator, Sequence
 
-from ..engine.protocol import Accepted, Finished, Queued, Tokens
+from ..engine.protocol import Accepted, Embedded, Finished, Queued, Tokens
 from ..errors import Interrupted, LumenError
 from .ports import News
 from .principal import Principal
@@ -28,6 +28,7 @@ class Generation:
         self.began, self.created = began, created
         self.ended: float | None = None
         self.log: list[Tokens] = []  # entry n has the number n
+        self.vectors: list[Embedded] = []  # in no certain order
         self.prompt_tokens: int | None = None  # None until the engine has accepted it
         self.trimmed: int | None = None  # messages left out of its prompt, where its owner allowed that
         self.ahead: int | None = None  # requests before this one, while it waits for a slot in the engine
@@ -50,6 +51,8 @@ class Generation:
             case Tokens():
                 self.ahead = None
                 self.log.append(event)
+            case Embedded():
+                self.vectors.append(event)
             case Finished(reason="stop" | "length"):
                 self.finished = event
             case Finished():

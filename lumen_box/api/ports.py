@@ -11,18 +11,19 @@ from typing import Literal, Protocol
 from ..clock import Clock
 from ..config import Settings
 from ..engine.imitation import Rendered
-from ..engine.protocol import Accepted, Finished, Generate, Queued
+from ..engine.protocol import Accepted, Embed, Embedded, Finished, Generate, Queued
 from ..engine.protocol import Tokens as TokenNews
 from ..errors import LumenError
 from ..schemas.metrics import Sample
 from ..schemas.models import ModelCard
 
-News = Accepted | Queued | TokenNews | Finished
+News = Accepted | Queued | TokenNews | Embedded | Finished
 State = Literal["ready", "sealed", "no_model", "loading", "stopping"]
 
 
 class Answering(Protocol):
-    """One request in the engine: its news, in the order ``Accepted``, ``Queued``…, ``Tokens``…, ``Finished``.
+    """One request in the engine: its news, in the order ``Accepted``, ``Queued``…, ``Tokens``… or ``Embedded``…,
+    ``Finished``.
 
     Iterating raises ``TooLong``, ``Busy`` or ``UsageError`` where the engine refuses it, ``NoModel`` where it is lost.
     """
@@ -31,6 +32,20 @@ class Answering(Protocol):
 
     def cancel(self) -> None:
         """The engine stops within one step; nothing happens where it has ended already."""
+        ...
+
+
+class EmbeddingModel(Protocol):
+    """One model that turns texts into vectors of ``width`` numbers."""
+
+    @property
+    def card(self) -> ModelCard: ...
+
+    @property
+    def width(self) -> int: ...
+
+    def embed(self, request: Embed) -> Answering:
+        """Asks the engine. Raises ``NoModel`` while there is none to ask."""
         ...
 
 
@@ -57,7 +72,13 @@ class Models(Protocol):
     def listing(self) -> list[ModelCard]: ...
 
     async def get(self, name: str | None) -> ActiveModel:
-        """The model of that name, or the default. Raises ``NotFound``, ``NoModel``, ``Sealed``."""
+        """The model of that name, or the default one for chat. Raises ``NotFound``, ``NoModel``, ``Sealed``, and
+        ``UsageError`` for one that does not write."""
+        ...
+
+    async def embedder(self, name: str | None) -> EmbeddingModel:
+        """The embedding model of that name, or the default one. Raises as :meth:`get`, and ``UsageError`` for one
+        that writes."""
         ...
 
     def forget(self, owner: str) -> None:

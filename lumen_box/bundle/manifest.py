@@ -13,7 +13,7 @@ import hashlib
 import re
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal, get_args
 
 from ..clock import parse_stamp, stamp
 from ..errors import Damaged, TooNew
@@ -27,7 +27,8 @@ from .slices import Slices
 FORMAT = 1
 KINDS = ("model",)  # reserved: mmproj, lora, draft
 SUITES = ("c2sp-chunked-v1-aes256gcm",)
-ROLES = ("chat", "embedding")
+Role = Literal["chat", "embedding"]
+ROLES: tuple[Role, ...] = get_args(Role)
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,7 @@ class Manifest:
     release: int
     min_release: int
     signed_at: datetime
-    role: str
+    role: Role
     architecture: str
     parameters: int
     context: int

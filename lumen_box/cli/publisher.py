@@ -171,10 +171,12 @@ def add_model(
 ) -> None:
     """Check, encrypt and sign a model."""
     from ..bundle import limits
+    from ..bundle.manifest import ROLES
     from ..publisher.model import NewModel, describe_again
     from ..publisher.model import add_model as add
 
-    if role not in (None, "chat", "embedding"):
+    for_what = next((one for one in ROLES if one == role), None)
+    if role is not None and for_what is None:
         raise UsageError(f"There is no role {role!r}.", then="Use chat or embedding.")
     if (file is None) == (same_as is None):
         raise UsageError("Give either the file of a model or --same-as NAME@VERSION.", kept="Nothing was added.")
@@ -183,7 +185,7 @@ def add_model(
         version=version,
         release=release,
         min_release=min_release,
-        role=role,
+        role=for_what,
         licence=licence,
         card=_text(card, limits.MAX_TEXT),
         template=_text(template, limits.MAX_TEXT),

@@ -20,6 +20,7 @@ import numpy as np
 
 from ..errors import LumenError
 from .answering import Answering, check_limits, prompt_tokens
+from .embedding import Embedding
 from .framing import ProtocolError
 from .loading import LoadedModel
 from .pile import Pile
@@ -28,6 +29,7 @@ from .protocol import (
     MAX_SHARED,
     MAX_SHARED_TEXT,
     Cancel,
+    Embed,
     Finished,
     Forget,
     Generate,
@@ -50,7 +52,7 @@ class Publish:
     prefixes: tuple[Ids, ...]
 
 
-Work = Answering | Cancel | Forget | Publish
+Work = Answering | Embedding | Cancel | Forget | Publish
 
 
 @contextlib.contextmanager
@@ -64,7 +66,8 @@ def _or_exit() -> Iterator[None]:
 
 
 class Desk:
-    """All requests from their arrival until they are in ``work`` or have been answered."""
+    """All requests from their arrival until they are in ``work`` or have been answered. What a request has to become is
+    decided in ``_prepared``; here for a model that writes."""
 
     def __init__(
         self,
@@ -91,7 +94,7 @@ class Desk:
 
     def _sort(self, message: ToWorker) -> None:
         match message:
-            case Generate() | Tokenize():
+            case Generate() | Embed() | Tokenize():
                 with self._lock:
                     self._preparing.add(message.id)
                 self._unprepared.put(message)
@@ -124,7 +127,7 @@ class Desk:
                         self._outbox.put(self._tokenized(message))
                     case Share():
                         self._work.put(self._published(message))
-                    case Generate():
+                    case Generate() | Embed():
                         self._hand_on(self._prepared(message), message)
                 self._began = 0.0
 
@@ -134,21 +137,23 @@ class Desk:
         began = self._began
         return time.monotonic() - began if began else 0.0
 
-    def _hand_on(self, prepared: Answering | Refused, request: Generate) -> None:
+    def _hand_on(self, prepared: Answering | Embedding | Refused, request: Generate | Embed) -> None:
         with self._lock:
             self._preparing.discard(request.id)
             cancelled = request.id in self._cancelled
             self._cancelled.discard(request.id)
-            if isinstance(prepared, Answering) and not cancelled:
+            if not isinstance(prepared, Refused) and not cancelled:
                 self._work.put(prepared)
                 return
-        if isinstance(prepared, Answering):
+        if isinstance(prepared, Refused):
+            self._outbox.tell([prepared])
+        else:
             prepared.close()
             self._outbox.tell([_cancelled(request.id)])
-        else:
-            self._outbox.tell([prepared])
 
-    def _prepared(self, request: Generate) -> Answering | Refused:
+    def _prepared(self, request: Generate | Embed) -> Answering | Embedding | Refused:
+        if isinstance(request, Embed):
+            return Refused(request.id, "usage", "This model writes; it does not embed texts.", "Ask another model.")
         model, context = self._loaded.model, self._loaded.facts.context
         try:
             check_limits(request)

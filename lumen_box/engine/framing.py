@@ -1,7 +1,8 @@
 """How messages become bytes: 4-byte length of the JSON, 4-byte length of the tail, the JSON, the tail.
 
-A dataclass becomes an object whose member ``"="`` is its name. Reading checks every name and type, since the other end
-has parsed a stranger's model: whatever does not fit is a ``ProtocolError``, and the worker that said it is ended.
+A dataclass becomes an object whose member ``"="`` is its name. A member of type ``bytes`` travels in the tail, one
+after the other, and the JSON holds its length. Reading checks every name and type, since the other end has parsed a
+stranger's model: whatever does not fit is a ``ProtocolError``, and the worker that said it is ended.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Any, Final, Literal, Union, get_args, get_origin, get_type_hi
 from ..errors import LumenError
 
 MAX_JSON: Final = 64 * 1024 * 1024  # a prompt of 10 MB whose every character is written as an escape
-MAX_TAIL: Final = 64
+MAX_TAIL: Final = 16 * 1024 * 1024  # the vectors of one step
 HEAD: Final = struct.Struct(">II")
 TAG: Final = "="
 
@@ -27,8 +28,10 @@ class ProtocolError(Exception):
 
 
 def pack(message: object, tail: bytes = b"") -> bytes:
-    """One frame."""
-    body = json.dumps(_plain(message), separators=(",", ":")).encode()
+    """One frame; ``tail`` is for what must never be in a message."""
+    binary: list[bytes] = []
+    body = json.dumps(_plain(message, binary), separators=(",", ":")).encode()
+    tail += b"".join(binary)
     if len(body) > MAX_JSON or len(tail) > MAX_TAIL:
         raise ProtocolError("the message is too large")
     return HEAD.pack(len(body), len(tail)) + body + tail
@@ -42,12 +45,34 @@ def sizes(head: bytes) -> tuple[int, int]:
     return body, tail
 
 
-def unpack(body: bytes, kind: Any) -> Any:
-    """The message in ``body``, which must be of ``kind``: a dataclass or a union of some."""
+class Tail:
+    """Binary members, taken in the order in which the message has them."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data, self._taken = data, 0
+
+    def take(self, size: int) -> bytes:
+        if not 0 <= size <= self.left:
+            raise ValueError("the tail is shorter than the message says")
+        self._taken += size
+        return self._data[self._taken - size : self._taken]
+
+    @property
+    def left(self) -> int:
+        return len(self._data) - self._taken
+
+
+def unpack(body: bytes, kind: Any, tail: bytes = b"") -> Any:
+    """The message in ``body``, which must be of ``kind``: a dataclass or a union of some. ``tail`` holds its binary
+    members and nothing else."""
+    binary = Tail(tail)
     try:
-        return _typed(json.loads(body), kind)
+        message = _typed(json.loads(body), kind, binary)
     except (ValueError, TypeError, KeyError, RecursionError, LumenError) as error:
         raise ProtocolError(f"a frame does not hold a message ({type(error).__name__})") from error
+    if binary.left:
+        raise ProtocolError("a frame has a longer tail than its message says")
+    return message
 
 
 class Frames:
@@ -69,11 +94,14 @@ class Frames:
             yield frame[:body], frame[body:]
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Any, binary: list[bytes]) -> Any:
     if dataclasses.is_dataclass(value):
-        return {TAG: type(value).__name__} | {name: _plain(inner) for name, inner in vars(value).items()}
+        return {TAG: type(value).__name__} | {name: _plain(inner, binary) for name, inner in vars(value).items()}
     if isinstance(value, tuple):
-        return [_plain(inner) for inner in value]
+        return [_plain(inner, binary) for inner in value]
+    if isinstance(value, bytes):
+        binary.append(value)
+        return len(value)
     return value
 
 
@@ -88,10 +116,10 @@ def _choices(kind: Any) -> tuple[Any, ...]:
     return get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
 
 
-def _typed(value: Any, kind: Any) -> Any:
+def _typed(value: Any, kind: Any, binary: Tail) -> Any:
     for choice in _choices(kind):
         if _fits(value, choice):
-            return _converted(value, choice)
+            return _converted(value, choice, binary)
     raise ValueError("no such message")
 
 
@@ -103,20 +131,23 @@ def _fits(value: Any, kind: Any) -> bool:
         return value in get_args(kind)
     if kind is float:
         return isinstance(value, float | int) and not isinstance(value, bool)
-    if kind is int:
+    if kind is int or kind is bytes:
         return isinstance(value, int) and not isinstance(value, bool)
     return isinstance(value, {tuple: list}.get(origin, origin) if origin else kind)
 
 
-def _converted(value: Any, kind: Any) -> Any:
+def _converted(value: Any, kind: Any, binary: Tail) -> Any:
     origin, arguments = get_origin(kind), get_args(kind)
+    if kind is bytes:
+        return binary.take(value)
     if dataclasses.is_dataclass(kind):
         hints = _hints(kind)  # type: ignore[arg-type]
-        return kind(**{name: _typed(inner, hints[name]) for name, inner in value.items() if name != TAG})  # type: ignore[operator]
+        return kind(**{name: _typed(inner, hints[name], binary) for name, inner in value.items() if name != TAG})  # type: ignore[operator]
     if origin is tuple and arguments[-1] is Ellipsis:
-        return tuple(_typed(inner, arguments[0]) for inner in value)
+        return tuple(_typed(inner, arguments[0], binary) for inner in value)
     if origin is tuple:
-        return tuple(_typed(inner, one) for inner, one in zip(value, arguments, strict=True))
+        return tuple(_typed(inner, one, binary) for inner, one in zip(value, arguments, strict=True))
     if origin is dict:
-        return {_typed(key, arguments[0]): _typed(inner, arguments[1]) for key, inner in value.items()}
+        key, member = arguments
+        return {_typed(name, key, binary): _typed(inner, member, binary) for name, inner in value.items()}
     return float(value) if kind is float else value

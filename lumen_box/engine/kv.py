@@ -77,6 +77,11 @@ class Cells:
         self.whole_only = bool(lib.llama_model_is_recurrent(model) or lib.llama_model_is_hybrid(model))
         self.dirty = False
 
+    @property
+    def present(self) -> bool:
+        """Whether this context has a cache at all: a model that only reads has none."""
+        return bool(self._memory)
+
     def written(self, slot: int, end: int) -> None:
         """Positions up to ``end`` of a slot are about to be computed."""
         self._high[slot] = max(self._high[slot], end)

@@ -265,6 +265,11 @@ class Context:
         """Tokens that one step may hold."""
         return int(lib.llama_n_batch(self.handle))
 
+    @property
+    def keeps(self) -> bool:
+        """Whether there is a KV cache or state at all; without one nothing can be written token by token."""
+        return self.cells.present
+
     def decode(self, runs: Sequence[tuple[int, int, Sequence[int], bool]]) -> int:
         """One step over (slot, position, tokens, wanted): 0, or llama.cpp's error number.
 

@@ -7,6 +7,7 @@ The descriptor is closed and the buffers of the decryption overwritten before th
 from __future__ import annotations
 
 import ctypes
+import dataclasses
 import os
 import time
 from collections.abc import Callable
@@ -15,9 +16,11 @@ from pathlib import Path
 from typing import Final
 
 from ..config import EngineSettings
+from ..errors import Damaged
 from ..gguf.reader import read_header
 from . import gpu, library
 from .llama import Context, ContextSize, Model
+from .pooling import PoolingContext, pooling_size
 from .protocol import Load, ModelFacts
 from .weights import EncryptedWeights
 
@@ -31,8 +34,10 @@ _MCL_ONFAULT: Final = 4
 
 @dataclass(frozen=True)
 class LoadedModel:
+    """``context`` is as the model's role needs it."""
+
     model: Model
-    context: Context
+    context: Context | PoolingContext
     facts: ModelFacts
 
 
@@ -52,7 +57,7 @@ def load(fd: int, key: bytes, request: Load, progress: Callable[[int], None]) ->
             model = Model(file, gpu_layers=layers, progress=_per_cent(progress), check_only=request.check_only)
     finally:
         weights.close()
-    context = Context(model, _size(model.trained_context, request.settings, threads))
+    context = _context_for(model, request, threads)
     locked = _lock_memory()
     facts = ModelFacts(
         description=model.description,
@@ -76,7 +81,32 @@ def load(fd: int, key: bytes, request: Load, progress: Callable[[int], None]) ->
         controls=model.controls,
         cache_bytes=(request.settings.cache_mib if request.settings.cache_mib >= 0 else DEFAULT_CACHE_MIB) << 20,
     )
-    return LoadedModel(model, context, facts)
+    return LoadedModel(model, context, _of_vectors(facts, context))
+
+
+def _context_for(model: Model, request: Load, threads: int) -> Context | PoolingContext:
+    """What the model's role needs. ``Damaged`` if it is to chat and cannot write."""
+    if request.role == "embedding":
+        return PoolingContext(model, pooling_size(model, request.settings, threads))
+    context = Context(model, _size(model.trained_context, request.settings, threads))
+    if context.keeps:
+        return context
+    context.close()
+    raise Damaged("This model only reads: it cannot chat.", then="Ask its publisher to add it with the role embedding.")
+
+
+def _of_vectors(facts: ModelFacts, context: Context | PoolingContext) -> ModelFacts:
+    """The facts of an embedding model, which keeps nothing from one request to the next."""
+    if isinstance(context, Context):
+        return facts
+    return dataclasses.replace(
+        facts,
+        context=context.length,
+        parallel=context.parallel,
+        cache_bytes=0,
+        embedding=context.width,
+        pooling=context.pooling,
+    )
 
 
 def _prepare(weights: EncryptedWeights, request: Load) -> int:

@@ -9,9 +9,9 @@ from __future__ import annotations
 import threading
 from typing import Final
 
-from .protocol import Generate, Share, Tokenize
+from .protocol import Embed, Generate, Share, Tokenize
 
-Unprepared = Generate | Tokenize | Share
+Unprepared = Generate | Embed | Tokenize | Share
 
 _SHARE: Final = 0  # in place of a number: only the newest set of published prefixes counts
 
@@ -46,4 +46,6 @@ def _size(message: Unprepared) -> int:
             return sum(map(len, prefixes))
         case Generate():
             return len(message.prompt)
+        case Embed():
+            return sum(map(len, message.inputs))
     return len(message.text)

@@ -182,7 +182,8 @@ class Worker:
         try:
             while True:
                 body, tail = sizes(await reader.readexactly(HEAD.size))
-                self._hear(unpack(await reader.readexactly(body + tail), FromWorker))
+                frame = await reader.readexactly(body + tail)
+                self._hear(unpack(frame[:body], FromWorker, frame[body:]))
         except ProtocolError as error:
             self._lose(f"The engine said something that cannot be right: {error}.")
         except (asyncio.IncompleteReadError, OSError):

@@ -1,11 +1,11 @@
 """What gateway and worker say to each other over the control socket (see ``framing`` for the bytes).
 
 The gateway sends ``Load`` once, with the open file of the encrypted weights beside it (SCM_RIGHTS) and the content key
-in the frame's tail, never in the JSON. Then any number of ``Generate``, ``Cancel``, ``Tokenize``, ``Share`` and
-``Forget``. The worker answers every decode step with one ``Step`` frame that holds the news of all sequences. For one
-request the order is ``Accepted``, any number of ``Queued`` while it waits for a slot, any number of ``Tokens``, and
-``Finished``; or ``Refused`` alone. A ``Beat`` comes at least every
-``BEAT_SECONDS``, also while loading and in the middle of a long step: a worker without one is frozen.
+in the frame's tail, never in the JSON. Then any number of ``Generate`` or ``Embed`` (whichever the model is for),
+``Cancel``, ``Tokenize``, ``Share`` and ``Forget``. The worker answers every decode step with one ``Step`` frame that
+holds the news of all sequences. For one request the order is ``Accepted``, any number of ``Queued`` while it waits for
+a slot, any number of ``Tokens`` or ``Embedded``, and ``Finished``; or ``Refused`` alone. A ``Beat`` comes at least
+every ``BEAT_SECONDS``, also while loading and in the middle of a long step: a worker without one is frozen.
 """
 
 from __future__ import annotations
@@ -24,8 +24,14 @@ MAX_LOGPROBS: Final = 20
 MAX_WAITING: Final = 1024  # requests that wait in a worker; the gateway's own queue is shorter
 MAX_SHARED: Final = 64  # published prefixes
 MAX_SHARED_TEXT: Final = 4 * 1024 * 1024  # characters of all published prefixes together
+MAX_INPUTS: Final = 2048  # texts of one request for embeddings, as OpenAI's
+MAX_INPUT_TOKENS: Final = 300_000  # of all of them together, as OpenAI's
+MAX_NUMBERS: Final = 4 * 1024 * 1024  # in all vectors of one request: 16 MiB
+MAX_WIDTH: Final = 65_536  # numbers of one vector
+MAX_SEQUENCES: Final = 64  # texts that one step embeds: with the widest vectors just what a frame's tail takes
 
 Reason = Literal["stop", "length", "cancelled", "error"]
+Role = Literal["chat", "embedding"]  # what a model is loaded for
 
 
 # ---- gateway → worker ----------------------------------------------------------------------------------------------
@@ -41,6 +47,7 @@ class Load:
     settings: EngineSettings
     reasoning: tuple[str, str] | None = None
     check_only: bool = False
+    role: Role = "chat"
 
 
 @dataclass(frozen=True)
@@ -70,6 +77,17 @@ class Generate:
     isolated: bool = False
     grammar: str | None = None
     breaks: tuple[int, ...] = ()
+    id: int = 0
+
+
+@dataclass(frozen=True)
+class Embed:
+    """One vector for each of ``inputs``: texts, which the worker tokenises with the model's special tokens round them,
+    or tokens taken as they are. ``priority``, ``owner`` and ``id`` as in ``Generate``."""
+
+    inputs: tuple[str | tuple[int, ...], ...]
+    priority: int = 0
+    owner: str = ""
     id: int = 0
 
 
@@ -158,6 +176,16 @@ class Tokens:
 
 
 @dataclass(frozen=True)
+class Embedded:
+    """The vector of input ``index``: 32-bit floats, little-endian, of length 1 together (all noughts where the model
+    says nothing)."""
+
+    id: int
+    index: int
+    vector: bytes
+
+
+@dataclass(frozen=True)
 class Usage:
     """Tokens, the end-of-text token not counted; ``reasoning_tokens`` are among the ``completion_tokens``."""
 
@@ -198,7 +226,7 @@ class Refused:
     then: str = ""
 
 
-Event = Accepted | Queued | Tokens | Finished | Refused
+Event = Accepted | Queued | Tokens | Embedded | Finished | Refused
 
 
 # ---- worker → gateway: the worker's own news -----------------------------------------------------------------------
@@ -218,7 +246,9 @@ class Loading:
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """What is known once a model is loaded. ``context`` counts tokens of one sequence; sizes are bytes.
+    """What is known once a model is loaded. ``context`` counts tokens of one sequence; sizes are bytes. ``embedding``
+    counts the numbers of a vector, and ``pooling`` names how one comes of many tokens: 0 and empty for a model that
+    writes text.
 
     ``kv_bytes`` is the KV cache of all sequences, ``cache_bytes`` what the KV of resting conversations may take beside
     it in host memory. ``controls`` are the texts of the tokens that steer a model, such as the end of a turn.
@@ -247,6 +277,8 @@ class ModelFacts:
     kv_bytes: int = 0
     cache_bytes: int = 0
     controls: tuple[str, ...] = ()
+    embedding: int = 0
+    pooling: str = ""
 
 
 @dataclass(frozen=True)
@@ -286,5 +318,5 @@ class TokenIds:
     ids: tuple[int, ...]
 
 
-ToWorker = Load | Generate | Cancel | Tokenize | Share | Forget
+ToWorker = Load | Generate | Embed | Cancel | Tokenize | Share | Forget
 FromWorker = Ready | Loading | Loaded | LoadFailed | Step | Beat | TokenIds | Refused

@@ -14,7 +14,7 @@ import dataclasses
 import itertools
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Generic, Literal, TypeVar
 
 from ..config import EngineSettings
 from ..errors import Damaged, LumenError, NoModel, UsageError, by_code
@@ -25,6 +25,8 @@ from .protocol import (
     MAX_SHARED_TEXT,
     Accepted,
     Cancel,
+    Embed,
+    Embedded,
     Event,
     Finished,
     Forget,
@@ -33,6 +35,7 @@ from .protocol import (
     ModelFacts,
     Queued,
     Refused,
+    Role,
     Share,
     Tokenize,
     Tokens,
@@ -42,6 +45,8 @@ __all__ = ["Answer", "Engine", "Patience", "Status", "Weights", "check"]
 
 State = Literal["stopped", "loading", "ready", "restarting"]
 News = Accepted | Queued | Tokens | Finished
+VectorNews = Accepted | Embedded | Finished
+N = TypeVar("N", News, VectorNews)
 
 
 @dataclass(frozen=True)
@@ -60,18 +65,19 @@ class Status:
     failure: str
 
 
-class Answer:
+class Answer(Generic[N]):
     """One request under way: iterate over its news, or cancel it.
 
-    Iterating gives ``Accepted``, ``Queued``…, ``Tokens``…, ``Finished`` and ends. It raises ``TooLong``, ``Busy`` or
-    ``UsageError`` if the worker refuses the request, and ``NoModel`` if the worker is lost in the middle. An answer
+    Iterating gives ``Accepted``, ``Queued``…, ``Tokens``… or ``Embedded``…, ``Finished`` and ends. It raises
+    ``TooLong``, ``Busy`` or ``UsageError`` if the worker refuses the request, and ``NoModel`` if the worker is lost in
+    the middle. An answer
     that nobody reads any more must be cancelled; used as a context manager it is when the block is left.
     """
 
     def __init__(self, number: int, cancel: Callable[[int], None]) -> None:
         self.id = number
         self._cancel = cancel
-        self._news: asyncio.Queue[News | LumenError] = asyncio.Queue()
+        self._news: asyncio.Queue[N | LumenError] = asyncio.Queue()
         self._ended = False
 
     def cancel(self) -> None:
@@ -79,7 +85,7 @@ class Answer:
         if not self._ended:
             self._cancel(self.id)
 
-    async def __aiter__(self) -> AsyncIterator[News]:
+    async def __aiter__(self) -> AsyncIterator[N]:
         while True:
             news = await self._news.get()
             if isinstance(news, LumenError):
@@ -88,7 +94,7 @@ class Answer:
             if isinstance(news, Finished):
                 return
 
-    async def __aenter__(self) -> Answer:
+    async def __aenter__(self) -> Answer[N]:
         return self
 
     async def __aexit__(self, *exc: object) -> None:
@@ -105,7 +111,7 @@ class Answer:
                 self._put(event, last=isinstance(event, Finished | LumenError))
         return self._ended
 
-    def _put(self, news: News | LumenError, *, last: bool) -> None:
+    def _put(self, news: Any, *, last: bool) -> None:
         self._ended = self._ended or last
         self._news.put_nowait(news)
 
@@ -118,6 +124,7 @@ class Engine:
         settings: how the model runs.
         launch: starts one worker in its sandbox (see ``launch.worker``).
         reasoning: the manifest's markers, if the model has any.
+        role: what the model is loaded for.
     """
 
     def __init__(
@@ -127,12 +134,13 @@ class Engine:
         *,
         launch: Launch,
         reasoning: tuple[str, str] | None = None,
+        role: Role = "chat",
         patience: Patience | None = None,
     ) -> None:
         self._weights, self._launch, self._patience = weights, launch, patience or Patience()
-        self._load = Load(weights.object_id, weights.stored_size, settings, reasoning)
+        self._load = Load(weights.object_id, weights.stored_size, settings, reasoning, role=role)
         self._numbers = itertools.count(1)
-        self._answers: dict[int, Answer] = {}
+        self._answers: dict[int, Answer[Any]] = {}
         self._worker: Worker | None = None
         self._keeper: asyncio.Task[None] | None = None
         self._state: State = "stopped"
@@ -157,10 +165,17 @@ class Engine:
         self._keeper = asyncio.create_task(self._keep())
         return facts
 
-    def submit(self, request: Generate) -> Answer:
+    def submit(self, request: Generate) -> Answer[News]:
         """Begins one request. ``NoModel`` while there is no worker to do it."""
+        return self._ask(request)
+
+    def embed(self, request: Embed) -> Answer[VectorNews]:
+        """Begins a request for embeddings; an ``Embedded`` comes for every input, in no certain order."""
+        return self._ask(request)
+
+    def _ask(self, request: Generate | Embed) -> Answer[Any]:
         worker = self._available()
-        answer = Answer(next(self._numbers), lambda number: worker.send(Cancel(number)))
+        answer: Answer[Any] = Answer(next(self._numbers), lambda number: worker.send(Cancel(number)))
         self._answers[answer.id] = answer
         worker.send(dataclasses.replace(request, id=answer.id))
         return answer
@@ -292,7 +307,12 @@ class Engine:
 
 
 async def check(
-    weights: Weights, settings: EngineSettings, *, launch: Launch, patience: Patience | None = None
+    weights: Weights,
+    settings: EngineSettings,
+    *,
+    launch: Launch,
+    role: Role = "chat",
+    patience: Patience | None = None,
 ) -> ModelFacts:
     """What install asks of a new model: parsed strictly and laid out by llama.cpp in a sandboxed worker that is then
     gone, without its weights being read or memory for them taken.
@@ -304,7 +324,8 @@ async def check(
     worker = await Worker.start(launch, patience, lambda event: None)
     try:
         async with asyncio.timeout(patience.check):
-            return await worker.load(weights, Load(weights.object_id, weights.stored_size, settings, check_only=True))
+            load = Load(weights.object_id, weights.stored_size, settings, check_only=True, role=role)
+            return await worker.load(weights, load)
     except TimeoutError:
         raise Damaged("Checking the model did not come to an end.", then="Ask its publisher for another one.") from None
     finally:

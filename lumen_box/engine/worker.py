@@ -12,20 +12,38 @@ import os
 import queue
 import sys
 import threading
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Iterable, Iterator
+from typing import Any, Final, Protocol
 
 from ..errors import LumenError
 from ..launcher.child import enter
 from .answering import Answering
 from .decoder import Broken, Decoder
 from .desk import Desk, Publish, Work
+from .embedder import Embedder
+from .embedding import Embedding
+from .embedding_desk import EmbeddingDesk
 from .framing import ProtocolError
+from .llama import Context
 from .loading import LoadedModel, load
+from .prefixes import Ids
 from .protocol import Beat, Cancel, Event, Forget, Load, Loaded, LoadFailed, Loading, Ready
 from .wire import Inbox, Outbox, receive
 
 BROKEN: Final = 3  # the exit status after llama.cpp has failed
+
+
+class Steps(Protocol):
+    """All requests under way, whatever the model is for: :class:`Decoder` or :class:`Embedder`."""
+
+    def __bool__(self) -> bool: ...
+    def pulse(self) -> Beat: ...
+    def add(self, request: Any, /) -> Event: ...
+    def cancel(self, number: int) -> Event | None: ...
+    def share(self, prefixes: Iterable[Ids], /) -> None: ...
+    def forget(self, owner: str) -> None: ...
+    def tidy(self) -> float | None: ...
+    def step(self) -> list[Event]: ...
 
 
 def main() -> int:
@@ -71,10 +89,8 @@ def _failure(error: LumenError | OSError) -> LoadFailed:
 
 def _serve(loaded: LoadedModel, markers: tuple[str, str] | None, inbox: Inbox, outbox: Outbox) -> None:
     """Decodes until llama.cpp fails; the gateway's going ends the process from the reading thread."""
-    facts = loaded.facts
-    decoder = Decoder(loaded.context, facts.parallel, facts.batch, room=facts.cache_bytes)
     work: queue.SimpleQueue[Work] = queue.SimpleQueue()
-    desk = Desk(loaded, markers, work, outbox)
+    decoder, desk = _by_role(loaded, markers, work, outbox)
 
     def pulse() -> Beat:
         """A text on which the tokenizer does not end counts as a step that does not end."""
@@ -96,6 +112,17 @@ def _serve(loaded: LoadedModel, markers: tuple[str, str] | None, inbox: Inbox, o
         outbox.close()
 
 
+def _by_role(
+    loaded: LoadedModel, markers: tuple[str, str] | None, work: queue.SimpleQueue[Work], outbox: Outbox
+) -> tuple[Steps, Desk]:
+    """What goes from step to step, and the desk that prepares its requests."""
+    context, facts = loaded.context, loaded.facts
+    if isinstance(context, Context):
+        decoder = Decoder(context, facts.parallel, facts.batch, room=facts.cache_bytes)
+        return decoder, Desk(loaded, markers, work, outbox)
+    return Embedder(context), EmbeddingDesk(loaded, markers, work, outbox)
+
+
 def _arrived(work: queue.SimpleQueue[Work], *, wait: bool, most: float | None) -> Iterator[Work]:
     """What has come in since the last step; with ``wait`` at least one thing, or nothing in ``most`` seconds."""
     if wait:
@@ -107,7 +134,7 @@ def _arrived(work: queue.SimpleQueue[Work], *, wait: bool, most: float | None) -
         yield work.get_nowait()
 
 
-def _take(decoder: Decoder, item: Work) -> Event | None:
+def _take(decoder: Steps, item: Work) -> Event | None:
     match item:
         case Cancel(number):
             return decoder.cancel(number)
@@ -115,7 +142,7 @@ def _take(decoder: Decoder, item: Work) -> Event | None:
             decoder.forget(owner)
         case Publish(prefixes):
             decoder.share(prefixes)
-        case Answering():
+        case Answering() | Embedding():
             return decoder.add(item)
     return None
 

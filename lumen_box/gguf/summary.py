@@ -21,6 +21,23 @@ REASONING_MARKERS = (
 RANK = 4
 """The pooling of models that score a text against a question."""
 
+BOTH_WAYS = frozenset(
+    {
+        "bert",
+        "eurobert",
+        "gemma-embedding",
+        "jina-bert-v2",
+        "jina-bert-v3",
+        "llama-embed",
+        "modern-bert",
+        "neo-bert",
+        "nomic-bert",
+        "nomic-bert-moe",
+        "t5encoder",
+    }
+)
+"""Architectures that see every text from both ends, whatever else the file says: they embed and cannot write."""
+
 
 @dataclass(frozen=True)
 class Summary:
@@ -55,12 +72,20 @@ def summarise(gguf: Gguf) -> Summary:
 
 
 def role_of(gguf: Gguf) -> Role:
-    """``embedding`` where the model pools its outputs or sees a text from both ends, otherwise ``chat``."""
+    """``embedding`` where the model pools its outputs or sees a text from both ends, otherwise ``chat``.
+
+    Raises ``TooNew`` for a model that ranks texts.
+    """
     pooling = gguf.integer(f"{gguf.architecture}.pooling_type") or 0
     if pooling == RANK:
         raise TooNew("The model ranks texts, which this version has no use for.", then="It needs a newer Lumen Box.")
+    return "embedding" if pooling > 0 or sees_both_ways(gguf) else "chat"
+
+
+def sees_both_ways(gguf: Gguf) -> bool:
+    """Whether a token attends to those after it, so that no text can be written one token after the other."""
     causal = gguf.truth(f"{gguf.architecture}.attention.causal")
-    return "embedding" if pooling > 0 or causal is False else "chat"
+    return causal is False or gguf.architecture in BOTH_WAYS
 
 
 def reasoning_markers(gguf: Gguf) -> tuple[str, str] | None:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from ..atomic import make_dir, publish, translated
 from ..bundle import limits
-from ..bundle.manifest import Manifest, StoredObject
+from ..bundle.manifest import Manifest, Role, StoredObject
 from ..bundle.parts import write_parts
 from ..bundle.slices import Slices
 from ..errors import Damaged, NoSpace, NotAllowed, NotFound, UsageError
@@ -39,7 +39,7 @@ class NewModel:
     version: str
     release: int | None = None
     min_release: int | None = None
-    role: str | None = None
+    role: Role | None = None
     licence: str | None = None
     card: str | None = None
     template: str | None = None

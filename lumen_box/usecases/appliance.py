@@ -133,7 +133,7 @@ class Appliance:
             lambda: open_regular(path),
             lambda: key,
         )
-        facts = asyncio.run(check(weights, self.settings.engine, launch=self._start))
+        facts = asyncio.run(check(weights, self.settings.engine, launch=self._start, role=manifest.role))
         for what, said, found in (
             ("architecture", manifest.architecture, facts.architecture),
             ("number of parameters", manifest.parameters, facts.parameters),

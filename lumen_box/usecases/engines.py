@@ -29,7 +29,7 @@ from . import prompts
 from .box import Box
 from .publishers import Publishers
 from .purposes import CONTENT
-from .running import RunningModel
+from .running import ChatModel, EmbeddingModel, RunningModel
 from .sharing import Sharing
 from .store import Store
 
@@ -44,7 +44,7 @@ class EngineRoom:
     def __init__(self, box: Box, publishers: Publishers, store: Store, start: Start) -> None:
         self._box, self._publishers, self._store, self._start = box, publishers, store, start
         self._running: dict[tuple[str, str], RunningModel] = {}
-        self._loaded: weakref.WeakSet[RunningModel] = weakref.WeakSet()  # also those that nobody is sent to yet
+        self._loaded: weakref.WeakSet[ChatModel] = weakref.WeakSet()  # also those that nobody is sent to yet
         self._failed: dict[tuple[str, str], LumenError] = {}
         self._retiring: set[asyncio.Task[None]] = set()
         self._lock = asyncio.Lock()
@@ -105,7 +105,11 @@ class EngineRoom:
         """A running model that nobody is sent to yet. Raises what is wrong with it, and leaves nothing behind."""
         manifest, alias = self._store.manifest(installed), self._publishers.alias(installed.publisher)
         engine = Engine(
-            self.weights(manifest), self._box.settings.engine, launch=self._start, reasoning=manifest.reasoning
+            self.weights(manifest),
+            self._box.settings.engine,
+            launch=self._start,
+            reasoning=manifest.reasoning,
+            role=manifest.role,
         )
         facts = await _loaded(engine, installed, report)
         card = ModelCard(
@@ -114,11 +118,13 @@ class EngineRoom:
             owned_by=alias,
             context=facts.context,
         )
+        if manifest.role == "embedding":
+            return EmbeddingModel(installed, card, engine)
         template = manifest.template or facts.chat_template
         renderer = Renderer(template, bos=facts.bos, eos=facts.eos, clock=self._box.clock)
         imitations = await asyncio.to_thread(Imitations, facts.controls, manifest.reasoning or ())
         sharing = Sharing(engine, renderer.render, self._box.clock, lambda: prompts.listing(self._box))
-        running = RunningModel(installed, card, engine, renderer, sharing, imitations)
+        running = ChatModel(installed, card, engine, renderer, sharing, imitations)
         self._loaded.add(running)
         try:
             await sharing.refresh()
@@ -127,14 +133,14 @@ class EngineRoom:
             raise
         return running
 
-    async def share(self) -> list[RunningModel]:
+    async def share(self) -> list[ChatModel]:
         """Has every model share the prompts that are published now. Returns those that answer."""
         await asyncio.gather(*(running.sharing.refresh() for running in self._loaded))
         return self.answering()
 
-    def answering(self) -> list[RunningModel]:
-        """Every model that answers now."""
-        return list(self._running.values())
+    def answering(self) -> list[ChatModel]:
+        """Every model that writes answers now."""
+        return [running for running in self._running.values() if isinstance(running, ChatModel)]
 
     def forget(self, owner: str) -> None:
         """Wipes what any engine keeps of this owner's ended answers; of everybody's where ``owner`` is empty."""
@@ -203,10 +209,28 @@ class EngineRoom:
     def listing(self) -> list[ModelCard]:
         return [running.card for running in self._running.values()]
 
-    async def get(self, name: str | None) -> RunningModel:
+    async def get(self, name: str | None) -> ChatModel:
         """The model of that name, or the default for chat."""
+        running = self._require(name, "chat")
+        if not isinstance(running, ChatModel):
+            raise UsageError(
+                f"{running.card.id} turns texts into vectors; it does not write.",
+                then="Name a chat model, or ask it for embeddings.",
+            )
+        return running
+
+    async def embedder(self, name: str | None) -> EmbeddingModel:
+        """The model of that name, or the default for embeddings."""
+        running = self._require(name, "embedding")
+        if not isinstance(running, EmbeddingModel):
+            raise UsageError(
+                f"{running.card.id} writes; it does not turn texts into vectors.", then="Name an embedding model."
+            )
+        return running
+
+    def _require(self, name: str | None, role: str) -> RunningModel:
         wanted = _wanted_name(name)
-        installed = self._box.catalogue.require_active(wanted, "chat", self._publishers.aliases())
+        installed = self._box.catalogue.require_active(wanted, role, self._publishers.aliases())
         key = (installed.publisher, installed.name)
         running = self._running.get(key)
         if running is None:

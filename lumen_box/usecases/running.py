@@ -1,4 +1,4 @@
-"""One model that is loaded and ready to answer: its engine, its template, its card."""
+"""One model that is loaded and ready: its engine and its card, and what it takes to write or to embed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..catalogue import Installed
 from ..engine import protocol
 from ..engine.imitation import Imitations, Rendered, pieces_of, unmarked
 from ..engine.sampling import GREEDY
-from ..engine.supervisor import Answer, Engine
+from ..engine.supervisor import Answer, Engine, News, VectorNews
 from ..engine.templates import Renderer
 from ..errors import NoModel
 from ..schemas.models import ModelCard
@@ -23,7 +23,50 @@ INLINE: Final = 256 * 1024  # characters that are looked through without leaving
 
 
 class RunningModel:
-    """One model that is loaded and ready to answer."""
+    """One model that is loaded and ready, whatever it is for."""
+
+    def __init__(self, installed: Installed, card: ModelCard, engine: Engine) -> None:
+        self.installed, self.card, self.engine = installed, card, engine
+
+    async def check_health(self) -> None:
+        """Has it do once what it is for; ``NoModel`` if nothing comes out."""
+        raise NotImplementedError
+
+    async def drain(self, seconds: float) -> None:
+        """Waits until nobody is being answered any more, or ``seconds`` have passed."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while (status := self.engine.status()).running or status.waiting:
+                    await asyncio.sleep(0.05)
+
+    async def stop(self) -> None:
+        await self.engine.stop()
+
+
+class EmbeddingModel(RunningModel):
+    """A model that turns texts into vectors of ``width`` numbers."""
+
+    @property
+    def width(self) -> int:
+        facts = self.engine.facts
+        if facts is None:
+            raise NoModel("The model is not loaded.", then="Try again in a few seconds.")
+        return facts.embedding
+
+    def embed(self, request: protocol.Embed) -> Answer[VectorNews]:
+        """Asks the engine. ``NoModel`` while there is none to ask."""
+        return self.engine.embed(request)
+
+    async def check_health(self) -> None:
+        """One real vector."""
+        async with self.engine.embed(protocol.Embed((HEALTH_PROMPT,))) as answer:
+            vectors = [news async for news in answer if isinstance(news, protocol.Embedded)]
+        if not vectors or not any(vectors[0].vector):
+            raise NoModel("The model was loaded but gave no vector.", then="Ask its publisher for another version.")
+
+
+class ChatModel(RunningModel):
+    """A model that writes."""
 
     def __init__(
         self,
@@ -34,9 +77,8 @@ class RunningModel:
         sharing: Sharing,
         imitations: Imitations,
     ) -> None:
-        self.installed, self.card, self.engine, self.sharing = installed, card, engine, sharing
-        self._renderer = renderer
-        self._imitations = imitations
+        super().__init__(installed, card, engine)
+        self.sharing, self._renderer, self._imitations = sharing, renderer, imitations
 
     async def render(self, messages: Sequence[dict[str, Any]]) -> Rendered:
         """The prompt of a conversation by the model's own template, in which no message passes for its marks."""
@@ -56,7 +98,7 @@ class RunningModel:
         ]
         return sum(map(len, await asyncio.gather(*ids)))
 
-    def submit(self, request: protocol.Generate) -> Answer:
+    def submit(self, request: protocol.Generate) -> Answer[News]:
         """Asks the engine. ``NoModel`` while there is none to ask."""
         return self.engine.submit(request)
 
@@ -67,13 +109,6 @@ class RunningModel:
         if not finished or finished[-1].reason not in ("stop", "length"):
             raise NoModel("The model was loaded but did not answer.", then="Ask its publisher for another version.")
 
-    async def drain(self, seconds: float) -> None:
-        """Waits until nobody is being answered any more, or ``seconds`` have passed."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                while (status := self.engine.status()).running or status.waiting:
-                    await asyncio.sleep(0.05)
-
     async def stop(self) -> None:
-        await self.engine.stop()
+        await super().stop()
         await self._renderer.close()

@@ -6,6 +6,7 @@ from typing import Any
 
 from ..release import VERSION
 from .appliance import Appliance
+from .running import EmbeddingModel
 
 
 def status(appliance: Appliance, url: str | None) -> dict[str, Any]:
@@ -38,6 +39,7 @@ def _models(appliance: Appliance) -> list[dict[str, Any]]:
             record["id"] = running.card.id
             if engine.facts:
                 record |= {"context": engine.facts.context, "gpu_layers": engine.facts.gpu_layers}
+            record["role"] = "embedding" if isinstance(running, EmbeddingModel) else "chat"
         elif failure:
             record |= {"state": "failed", "why": failure.what}
         found.append(record)

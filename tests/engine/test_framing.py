@@ -8,7 +8,7 @@ import pytest
 
 from lumen_box.config import EngineSettings
 from lumen_box.engine import protocol as p
-from lumen_box.engine.framing import HEAD, MAX_JSON, Frames, ProtocolError, pack, sizes, unpack
+from lumen_box.engine.framing import HEAD, MAX_JSON, MAX_TAIL, Frames, ProtocolError, pack, sizes, unpack
 from lumen_box.engine.sampling import Sampling
 
 FACTS = p.ModelFacts("llama 8B", "llama", 8, 9, 512, 2048, 1000, 4, 256, 2, 32, 0, "<s>", "</s>")
@@ -95,7 +95,7 @@ def test_impossible_sampling_is_refused_by_the_worker_too(value: str) -> None:
         unpack(body.replace('"?"', value).encode(), p.ToWorker)
 
 
-@pytest.mark.parametrize("head", [HEAD.pack(MAX_JSON + 1, 0), HEAD.pack(0, 65), b"\xff" * 8])
+@pytest.mark.parametrize("head", [HEAD.pack(MAX_JSON + 1, 0), HEAD.pack(0, MAX_TAIL + 1), b"\xff" * 8])
 def test_a_frame_too_large_is_refused_by_its_head(head: bytes) -> None:
     with pytest.raises(ProtocolError):
         sizes(head)

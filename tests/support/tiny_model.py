@@ -6,7 +6,8 @@ It talks nonsense, variedly, through the real engine. What it says can be steere
   after some 100 tokens, 30 at once; ``None`` lets it never end),
 * ``script`` makes it say exactly these tokens after the template's generation prompt, and then end,
 * ``planted`` adds whole tokens whose text a search for plaintext can look for,
-* ``reasoning`` names the markers of a reasoning model; ``template`` replaces the chat template.
+* ``reasoning`` names the markers of a reasoning model; ``template`` replaces the chat template,
+* ``pooling`` (llama.cpp's number) makes it a model that embeds.
 
 How: in every embedding dimension 0 is constant, and the layers never write there, so an output row's weight in it is
 a bias. Dimension 1 + n is set in one token's embedding only and looked at by one output row only, so it makes the one
@@ -80,6 +81,7 @@ def write_tiny_model(
     reasoning: tuple[str, str] = REASONING,
     template: str | None = TEMPLATE,
     add_bos: bool = True,
+    pooling: int | None = None,
     name: str = "Tiny",
 ) -> Path:
     """Writes a new GGUF at ``path`` and returns the path; 2 layers of 64 take a fraction of a second.
@@ -96,7 +98,10 @@ def write_tiny_model(
     shape = Shape(layers, width, heads, kv_heads, hidden or 3 * width, context)
     steering = _Steering.of(vocabulary, script, end_bias, reasoning)
     tensors = list(_tensors(shape, vocabulary, steering, v.BY_NAME[quantisation], sharpness, seed))
-    write_gguf(path, metadata(vocabulary, shape, name=name, template=template, add_bos=add_bos), tensors)
+    keys = metadata(vocabulary, shape, name=name, template=template, add_bos=add_bos)
+    if pooling is not None:
+        keys["llama.pooling_type"] = v.u32(pooling)
+    write_gguf(path, keys, tensors)
     return path
 
 
