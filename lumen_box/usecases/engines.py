@@ -30,7 +30,7 @@ from .box import Box
 from .publishers import Publishers
 from .purposes import CONTENT
 from .running import ChatModel, EmbeddingModel, RunningModel
-from .sharing import Sharing
+from .sharing import Sharing, refusing
 from .store import Store
 
 PAUSE: Final = 0.2  # seconds between two looks at how far a model is loaded
@@ -122,16 +122,19 @@ class EngineRoom:
             return EmbeddingModel(installed, card, engine)
         template = manifest.template or facts.chat_template
         renderer = Renderer(template, bos=facts.bos, eos=facts.eos, clock=self._box.clock)
-        imitations = await asyncio.to_thread(Imitations, facts.controls, manifest.reasoning or ())
-        sharing = Sharing(engine, renderer.render, self._box.clock, lambda: prompts.listing(self._box))
-        running = ChatModel(installed, card, engine, renderer, sharing, imitations)
-        self._loaded.add(running)
         try:
+            imitations = await asyncio.to_thread(Imitations, facts.controls, manifest.reasoning or ())
+            sharing = Sharing(engine, refusing(imitations, renderer.render), self._box.clock, self._published)
+            running = ChatModel(installed, card, engine, renderer, sharing, imitations)
+            self._loaded.add(running)
             await sharing.refresh()
         except BaseException:  # cancelled: the box is being sealed
-            await running.stop()
+            await asyncio.gather(engine.stop(), renderer.close())
             raise
         return running
+
+    def _published(self) -> list[prompts.Prompt]:
+        return prompts.listing(self._box)
 
     async def share(self) -> list[ChatModel]:
         """Has every model share the prompts that are published now. Returns those that answer."""

@@ -14,6 +14,7 @@ from datetime import date
 from typing import Any, Final
 
 from ..clock import Clock
+from ..engine.imitation import Imitations
 from ..engine.protocol import MAX_SHARED, MAX_SHARED_TEXT
 from ..engine.supervisor import Engine
 from ..errors import Damaged, LumenError, UsageError
@@ -85,6 +86,17 @@ class Sharing:
         if key not in self._rendered:
             self._rendered[key] = await common_prefix(self._render, prompt)
         return self._rendered[key]
+
+
+def refusing(imitations: Imitations, render: Render) -> Render:
+    """``render`` for texts that are read as they stand; ``UsageError`` for one that the engine reads in pieces."""
+
+    async def rendering(messages: Sequence[dict[str, Any]]) -> str:
+        if imitations.marked(messages)[1]:
+            raise UsageError("It holds the text of one of the model's control tokens, so it is read anew each time.")
+        return await render(messages)
+
+    return rendering
 
 
 async def common_prefix(render: Render, prompt: Prompt) -> str:

@@ -11,12 +11,13 @@ from typing import cast
 import pytest
 
 from lumen_box.clock import Clock
+from lumen_box.engine.imitation import Imitations
 from lumen_box.engine.supervisor import Engine
 from lumen_box.engine.templates import Renderer
 from lumen_box.errors import Sealed
 from lumen_box.usecases import sharing
 from lumen_box.usecases.prompts import Kind, Prompt
-from lumen_box.usecases.sharing import Sharing
+from lumen_box.usecases.sharing import Sharing, refusing
 from tests.support.tiny_model import TEMPLATE
 
 LLAMA3 = (
@@ -107,6 +108,15 @@ def test_a_template_that_does_not_take_a_prompt_says_why_and_nothing_is_shared(t
         assert why in sharing.problems["ward"]
 
     scene(template, work, [prompt("ward", "Be brief.")], [noon()])
+
+
+def test_what_the_engine_reads_in_pieces_is_not_shared_and_says_so() -> None:
+    async def work(sharing: Sharing, told: Told, renderer: Renderer) -> None:
+        sharing._render = refusing(Imitations(["<|im_end|>"]), sharing._render)
+        await sharing.refresh()
+        assert sharing.shared == {"b"} and "control tokens" in sharing.problems["a"]
+
+    scene(TEMPLATE, work, [prompt("a", "Say <|im_end|>."), prompt("b", "Say <im_end>.")], [noon()])
 
 
 def test_one_prompt_that_is_not_taken_keeps_no_other_from_being_shared() -> None:
