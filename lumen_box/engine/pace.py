@@ -8,7 +8,7 @@ The goal is that nobody's pause between two tokens becomes twice as long because
 the prompt part of a step may take ``CALM`` times as long as the decoding part. But where more people wait for their
 first token than are being answered, that would serve the few at the cost of the many, and small steps waste time: then
 it may take as many times as long as there are more of them. People are counted, not requests; where there is only one,
-their requests.
+their requests. (Prompts that are short are read at once: see ``scheduler``.)
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 CALM: Final = 0.8  # with the decoding part 1.8 times the pause without; the rest is for what cannot be foreseen
-LEAST: Final = 4  # prompt tokens of a step, or a slow machine would never read any
+LEAST: Final = 3  # prompt tokens of a step, or a slow machine would never read any
 FRESH: Final = 64  # steps after which a decoding part's cost is measured again
 _WEIGHT: Final = 0.3  # of the newest measurement
 
@@ -59,7 +59,7 @@ class Pace:
             self._measured[decoding] = self._steps
             return
         rest = seconds - (self._expected(decoding) or 0.0 if decoding else 0.0)
-        self._token = _mixed(self._token, max(rest, seconds / 10) / reading)
+        self._token = _mixed(self._token, max(rest, seconds / 20) / reading)
 
     def allowed(self, load: Load) -> int:
         """Prompt tokens for the next step; none where the decoding part is to be measured first."""

@@ -9,10 +9,14 @@ Fairness is between owners, not requests: ten requests of one owner count as one
   given one longest ago, then to who came first. Which slot that is, and how much of the prompt is in it already,
   ``seat`` decides; it may also let a sequence wait.
 * A sequence that is ``isolated`` runs alone: it begins when nothing else runs, and nothing else begins beside it.
-* A step has a budget of tokens. Those that decode get theirs first. How many may be read beside them, ``Pace`` says;
-  see there. They go to the most urgent prompts: three quarters to the owner who has least left to read, and one
-  quarter to the owner who has waited longest, so that short questions are answered first and no document starves.
-  Finishing one prompt after the other gives earlier first tokens than reading all of them evenly.
+* A step has a budget of tokens. Those that decode get theirs first. Of the rest, prompts that are *short* may have
+  ``QUICK`` tokens, and beyond that as many may be read as ``Pace`` says; see there.
+* They go to the most urgent prompts: in three steps of four first to whoever has least left to read, in the fourth to
+  whoever came first, so that short questions are answered first and no document starves. One after the other, since
+  that gives earlier first tokens than reading all evenly, and since llama.cpp needs a pass through all weights for
+  every different length in a step.
+* Whoever has least left: owners are compared, so that ten prompts of one count as one. Where all are of one owner (a
+  program that asks on behalf of many) each sequence counts for itself.
 * Alone on the engine a prompt is read in chunks of the whole budget, as ``Llama`` does.
 """
 
@@ -21,11 +25,16 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from .pace import Load, Pace
+
+SHORT: Final = 512  # tokens; a longer prompt is a document, which may take its time
+QUICK: Final = 256  # tokens of short prompts that a step may read whatever that costs the others
+TURNS: Final = 4  # one step in so many begins with whoever came first
 
 
 @dataclass(eq=False)
@@ -112,7 +121,7 @@ class Scheduler:
         self._free = list(range(slots))
         self._waiting: list[Running] = []
         self._running: dict[int, Running] = {}
-        self._turn = 0
+        self._turn = self._step = 0
         self._turns: dict[str, int] = {}  # when each owner was last given a slot
 
     def add(self, sequence: Running, *, extra: bool = False) -> bool:
@@ -216,32 +225,29 @@ class Scheduler:
         reading = [sequence for sequence in self._running.values() if not sequence.decoding]
         if self._pace is None or not decoding or not reading:
             return left
-        return min(left, self._pace.allowed(Load.of(decoding, reading)))
+        brief = [sequence for sequence in reading if sequence.prompt - sequence.reused <= SHORT]
+        quick = min(QUICK, sum(need for need in _needs(brief).values() if need <= SHORT))
+        return min(left, quick if quick == QUICK else max(quick, self._pace.allowed(Load.of(decoding, reading))))
 
     def _prefill(self, left: int) -> Iterator[Chunk]:
         reading = [sequence for sequence in self._running.values() if not sequence.decoding]
-        for priority in sorted({sequence.priority for sequence in reading}):
-            urgent = [sequence for sequence in reading if sequence.priority == priority]
-            shares = _shares(urgent, left)
-            for sequence in urgent:
-                size = min(shares[sequence.owner], sequence.unread)
-                if size:
-                    shares[sequence.owner] -= size
-                    left -= size
-                    yield Chunk(sequence, sequence.done, sequence.done + size)
+        self._step += bool(reading)
+        needs = _needs(reading)
+        oldest = self._step % TURNS == 0
+        place = {person: 0 if oldest and not rank else need for rank, (person, need) in enumerate(needs.items())}
+        alone = len({sequence.owner for sequence in reading}) == 1
+        for sequence in sorted(reading, key=lambda one: (one.priority, place[one.id if alone else one.owner])):
+            size = min(left, sequence.unread)
+            if size:
+                left -= size
+                yield Chunk(sequence, sequence.done, sequence.done + size)
 
 
-def _shares(reading: list[Running], left: int) -> Counter[str]:
-    """How many tokens each owner's prompts get of ``left``; ``reading`` is in the order of arrival."""
-    needs: Counter[str] = Counter()
+def _needs(reading: list[Running]) -> dict[str | int, int]:
+    """How many tokens each person's prompts have left, in the order in which these began."""
+    alone = len({sequence.owner for sequence in reading}) == 1
+    needs: dict[str | int, int] = {}
     for sequence in reading:
-        needs[sequence.owner] += sequence.unread
-    owners = list(needs)
-    shares: Counter[str] = Counter()
-    shares[owners[0]] = min(needs[owners[0]], left // 4)
-    left -= shares[owners[0]]
-    for owner in sorted(owners, key=lambda one: needs[one]):
-        more = min(needs[owner] - shares[owner], left)
-        shares[owner] += more
-        left -= more
-    return shares
+        person = sequence.id if alone else sequence.owner
+        needs[person] = needs.get(person, 0) + sequence.unread
+    return needs
