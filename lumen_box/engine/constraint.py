@@ -63,7 +63,8 @@ class Constraint:
     """
 
     def __init__(self, grammar: Grammar, vocabulary: Vocabulary, ending: Collection[int]) -> None:
-        self._automaton, self._vocabulary, self._ending = Automaton(grammar), vocabulary, frozenset(ending)
+        self._automaton, self._vocabulary = Automaton(grammar), vocabulary
+        self._ending = frozenset(token for token in ending if 0 <= token < len(vocabulary.pieces))
         self._state = self._automaton.start
         self._lists: OrderedDict[int, Ids] = OrderedDict()
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import codecs
 import ctypes
-import itertools
 import random
 import time
 from pathlib import Path
@@ -216,10 +215,11 @@ def begins_utf8(data: bytes) -> bool:
 
 
 def test_tokens_without_visible_text_never_fit_and_none_may_where_the_vocabulary_is_too_poor() -> None:
-    constraint = Constraint(parse('root ::= "a" "b"'), Vocabulary([b"", b"a", b"ab", b"x", b"abc"]), {3})
+    constraint = Constraint(parse('root ::= "a" "b"'), Vocabulary([b"", b"a", b"ab", b"x", b"abc"]), {3, 99})
     assert constraint.fitting().tolist() == [1, 2]
     constraint.accept(1)
     assert not len(constraint.fitting())
     assert not constraint.complete
     assert np.array_equal([constraint.takes(token) for token in range(5)], [False] * 5)
-    assert list(itertools.islice(iter(constraint.fitting()), 1)) == []
+    whole = Constraint(parse('root ::= "a"*'), Vocabulary([b"", b"a", b"x"]), {2, 99})
+    assert whole.fitting().tolist() == [1, 2]  # 99 is no token
