@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from ..gguf.model import Gguf
-
 RESERVE: Final = 512 << 20  # bytes of each device for computation and for what else runs there
 MARGIN: Final = 0.10  # of the free memory, because what is free changes
 GPU, INTEGRATED = 1, 2  # ggml_backend_dev_type
@@ -34,16 +32,6 @@ class Demand:
     layers: int
     layer_bytes: int
     output_bytes: int
-
-
-def demand(header: Gguf, cells: int) -> Demand:
-    """What the model in ``header`` wants with a KV cache of ``cells`` tokens in all, in half precision."""
-    layers = max(header.integer(f"{header.architecture}.block_count") or 1, 1)
-    blocks = sum(tensor.size for tensor in header.tensors if tensor.name.startswith("blk."))
-    rest = sum(tensor.size for tensor in header.tensors) - blocks
-    widths = [t.shape[-1] for t in header.tensors if t.name in ("blk.0.attn_k.weight", "blk.0.attn_v.weight")]
-    cache = 2 * cells * (sum(widths) or 2 * (header.integer(f"{header.architecture}.embedding_length") or 0))
-    return Demand(layers, blocks // layers + cache, rest)
 
 
 def layers_that_fit(devices: Sequence[Device], demand: Demand) -> int:

@@ -20,16 +20,23 @@ import numpy.typing as npt
 
 from ..errors import Damaged, LumenError, NoSpace, TooNew
 from .constraint import Vocabulary
+from .estimate import MICROBATCH, Flash
 from .kv import Cells
 from .sampling import MAX_SEED, PENALTY_WINDOW, Sampling
 
 Floats = npt.NDArray[np.float32]
 
+WARNING_LEVEL: Final = 3  # GGML_LOG_LEVEL_WARN
 ERROR_LEVEL: Final = 4  # GGML_LOG_LEVEL_ERROR
 LONGEST_PIECE: Final = 1 << 16  # bytes of one token's text
 LOG_LINES: Final = 64
-MICROBATCH: Final = 512  # tokens that llama.cpp computes at once
 _MIN_KEEP: Final = 1
+_FLASH: Final = {
+    "auto": lib.LLAMA_FLASH_ATTN_TYPE_AUTO,
+    "on": lib.LLAMA_FLASH_ATTN_TYPE_ENABLED,
+    "off": lib.LLAMA_FLASH_ATTN_TYPE_DISABLED,
+}
+_TYPES: Final = {"f16": lib.GGML_TYPE_F16, "q8_0": lib.GGML_TYPE_Q8_0}
 _KEEPS_ALL: Final = (lib.LLAMA_VOCAB_TYPE_SPM, lib.LLAMA_VOCAB_TYPE_BPE)
 
 
@@ -38,12 +45,20 @@ class Log:
 
     def __init__(self) -> None:
         self.errors: deque[str] = deque(maxlen=LOG_LINES)
+        self.no_flash_attention = False
         self._callback = lib.llama_log_callback(self._on_line)
         lib.llama_log_set(self._callback, ctypes.c_void_p(0))
 
     def _on_line(self, level: int, text: bytes, _data: int) -> None:
         if level == ERROR_LEVEL:
             self.errors.append(text.decode("utf-8", "replace").strip())
+        elif level == WARNING_LEVEL and b"Flash Attention not supported" in text:
+            self.no_flash_attention = True
+
+    def clear(self) -> None:
+        """Forgets what was logged so far."""
+        self.errors.clear()
+        self.no_flash_attention = False
 
     def refusal(self) -> LumenError:
         """Why the last load failed, as far as llama.cpp says."""
@@ -218,12 +233,15 @@ class Model:
 
 @dataclass(frozen=True)
 class ContextSize:
-    """``context`` tokens of each of ``parallel`` sequences, ``batch`` tokens of one step."""
+    """``context`` tokens of each of ``parallel`` sequences, ``batch`` tokens of one step. With ``auto`` llama.cpp
+    decides on flash attention."""
 
     context: int
     parallel: int
     batch: int
     threads: int
+    kv_type: str = "f16"
+    flash_attention: Flash = "off"
 
 
 class Context:
@@ -231,7 +249,7 @@ class Context:
 
     def __init__(self, model: Model, size: ContextSize) -> None:
         log = start()
-        log.errors.clear()
+        log.clear()
         parameters = lib.llama_context_default_params()
         parameters.n_ctx = size.context * size.parallel
         parameters.n_seq_max = size.parallel
@@ -239,11 +257,13 @@ class Context:
         parameters.n_ubatch = min(size.batch, MICROBATCH)
         parameters.n_threads = parameters.n_threads_batch = size.threads
         parameters.kv_unified = False
-        parameters.flash_attn_type = lib.LLAMA_FLASH_ATTN_TYPE_DISABLED
+        parameters.flash_attn_type = _FLASH[size.flash_attention]
+        parameters.type_k = parameters.type_v = _TYPES[size.kv_type]
         parameters.no_perf = True
         self.handle = lib.llama_init_from_model(model.handle, parameters)
         if not self.handle:
             raise log.refusal()
+        self.flash_attention = size.flash_attention != "off" and not log.no_flash_attention
         self.weight_bytes = model.weight_bytes
         self.cells = Cells(self.handle, model.handle, size.parallel)
         self._vocabulary = model.size

@@ -2,32 +2,36 @@
 
 The descriptor is closed and the buffers of the decryption overwritten before this returns, also when it fails. A
 ``check_only`` load runs the strict GGUF parser first, so that llama.cpp never sees a header which that parser refuses.
+Every other load reads the header's structure too: how the model is laid out is decided, or refused, before anything is
+allocated (``layout``), and from then on the kernel holds the process to what was decided.
 """
 
 from __future__ import annotations
 
 import ctypes
-import dataclasses
 import os
+import resource
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from ..config import EngineSettings
 from ..errors import Damaged
-from ..gguf.reader import read_header
+from ..gguf.reader import read_header, read_structure
 from . import gpu, library
+from .estimate import Layout, Room
+from .layout import SMALLEST_CONTEXT, plan, plan_vectors
 from .llama import Context, ContextSize, Model
 from .pooling import PoolingContext, pooling_size
 from .protocol import Load, ModelFacts
+from .shape import shape_of
 from .weights import EncryptedWeights
 
-LARGEST_DEFAULT_CONTEXT: Final = 8192
-DEFAULT_PARALLEL: Final = 4
-DEFAULT_CACHE_MIB: Final = 256
-MAX_PARALLEL: Final = 256  # LLAMA_MAX_SEQ
+CHECK_SECONDS: Final = 120  # of a processor that the check of a new model may take
+STACK: Final = 8 << 20  # bytes of each thread
+MARGIN: Final = 512 << 20  # bytes above what the layout comes to, before the kernel refuses more
+ENDLESS: Final = 1 << 60  # the memory of a check, which takes none
 _MCL_CURRENT: Final = 1
 _MCL_ONFAULT: Final = 4
 
@@ -52,26 +56,27 @@ def load(fd: int, key: bytes, request: Load, progress: Callable[[int], None]) ->
     threads = request.settings.threads or len(os.sched_getaffinity(0))
     weights = EncryptedWeights(fd, key, bytes.fromhex(request.object_id), request.stored_size, threads=threads)
     try:
-        layers = _prepare(weights, request)
+        layout = _layout(weights, request, threads)
         with weights.file() as file:
-            model = Model(file, gpu_layers=layers, progress=_per_cent(progress), check_only=request.check_only)
+            heard, offloaded = _per_cent(progress), layout.gpu_layers
+            model = Model(file, gpu_layers=offloaded, progress=heard, check_only=request.check_only)
     finally:
         weights.close()
-    context = _context_for(model, request, threads)
+    context = _context_for(model, request, layout)
     locked = _lock_memory()
     facts = ModelFacts(
         description=model.description,
         architecture=model.text_of("general.architecture"),
         parameters=model.parameters,
         model_bytes=model.weight_bytes,
-        context=min(context.length, _context(model.trained_context, request.settings)),
+        context=min(context.length, layout.context),
         trained_context=model.trained_context,
         vocabulary=model.size,
-        parallel=_parallel(request.settings),
+        parallel=layout.parallel,
         batch=context.batch,
         threads=threads,
         layers=model.layers,
-        gpu_layers=layers,
+        gpu_layers=layout.gpu_layers,
         bos=model.text_of_token(model.bos),
         eos=model.text_of_token(model.eos),
         chat_template=model.text_of("tokenizer.chat_template"),
@@ -79,16 +84,22 @@ def load(fd: int, key: bytes, request: Load, progress: Callable[[int], None]) ->
         resident_bytes=_resident(),
         memory_locked=locked,
         controls=model.controls,
-        cache_bytes=(request.settings.cache_mib if request.settings.cache_mib >= 0 else DEFAULT_CACHE_MIB) << 20,
+        kv_type=layout.kv_type,
+        flash_attention=context.flash_attention,
+        kv_bytes=layout.kv_bytes,
+        cache_bytes=layout.cache_bytes,
+        host_bytes=layout.host_bytes,
+        reasons=layout.reasons,
     )
     return LoadedModel(model, context, _of_vectors(facts, context))
 
 
-def _context_for(model: Model, request: Load, threads: int) -> Context | PoolingContext:
+def _context_for(model: Model, request: Load, layout: Layout) -> Context | PoolingContext:
     """What the model's role needs. ``Damaged`` if it is to chat and cannot write."""
     if request.role == "embedding":
-        return PoolingContext(model, pooling_size(model, request.settings, threads))
-    context = Context(model, _size(model.trained_context, request.settings, threads))
+        laid_out = replace(request.settings, context=layout.context)
+        return PoolingContext(model, pooling_size(model, laid_out, layout.threads))
+    context = Context(model, _size(layout))
     if context.keeps:
         return context
     context.close()
@@ -99,7 +110,7 @@ def _of_vectors(facts: ModelFacts, context: Context | PoolingContext) -> ModelFa
     """The facts of an embedding model, which keeps nothing from one request to the next."""
     if isinstance(context, Context):
         return facts
-    return dataclasses.replace(
+    return replace(
         facts,
         context=context.length,
         parallel=context.parallel,
@@ -109,17 +120,34 @@ def _of_vectors(facts: ModelFacts, context: Context | PoolingContext) -> ModelFa
     )
 
 
-def _prepare(weights: EncryptedWeights, request: Load) -> int:
-    """Parses the header where that is asked for or needed; the number of layers for the GPU."""
-    wanted = request.settings.gpu_layers
-    devices = gpu.devices(library.find(os.environ)) if wanted < 0 else []
-    if not request.check_only and not devices:
-        return max(wanted, 0)
-    header = read_header(weights.read, weights.size)
+def _layout(weights: EncryptedWeights, request: Load, threads: int) -> Layout:
+    """What header and room come to. The kernel is told where no GPU is: its driver maps what it likes."""
+    devices = tuple(gpu.devices(library.find(os.environ))) if request.settings.gpu_layers else ()
+    if request.check_only:
+        resource.setrlimit(resource.RLIMIT_CPU, (CHECK_SECONDS, CHECK_SECONDS))
+        shape = shape_of(read_header(weights.read, weights.size))
+        small = replace(request.settings, parallel=2, context=SMALLEST_CONTEXT, kv_type="auto", cache_mib=0)
+        return plan(shape, Room(ENDLESS, devices, threads), small)
+    shape = shape_of(read_structure(weights.read, weights.size))
+    work_out = plan_vectors if request.role == "embedding" else plan
+    layout = work_out(shape, Room(request.memory, devices, threads), request.settings)
     if not devices:
-        return max(wanted, 0)
-    context = _context(header.context_length, request.settings)
-    return gpu.layers_that_fit(devices, gpu.demand(header, context * _parallel(request.settings)))
+        _limit(layout.host_bytes + layout.cache_bytes + MARGIN + threads * STACK)
+    return layout
+
+
+def _limit(size: int) -> None:
+    """At most so many bytes of private memory from now on. RLIMIT_DATA counts what can be written, unlike RLIMIT_AS,
+    which would also count libraries and reserved addresses."""
+    hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
+    size = size if hard == resource.RLIM_INFINITY else min(size, hard)
+    resource.setrlimit(resource.RLIMIT_DATA, (size, size))
+
+
+def _size(layout: Layout) -> ContextSize:
+    return ContextSize(
+        layout.context, layout.parallel, layout.batch, layout.threads, layout.kv_type, layout.flash_attention
+    )
 
 
 def _per_cent(progress: Callable[[int], None]) -> Callable[[float], None]:
@@ -133,20 +161,6 @@ def _per_cent(progress: Callable[[int], None]) -> Callable[[float], None]:
             progress(said)
 
     return on_progress
-
-
-def _parallel(settings: EngineSettings) -> int:
-    return max(1, min(settings.parallel or DEFAULT_PARALLEL, MAX_PARALLEL))
-
-
-def _context(trained: int, settings: EngineSettings) -> int:
-    """Tokens of one sequence: what was set, but never more than the model was trained for."""
-    return max(1, min(settings.context or LARGEST_DEFAULT_CONTEXT, trained))
-
-
-def _size(trained: int, settings: EngineSettings, threads: int) -> ContextSize:
-    parallel = _parallel(settings)
-    return ContextSize(_context(trained, settings), parallel, max(settings.batch, parallel), threads)
 
 
 def _lock_memory() -> bool:

@@ -21,11 +21,9 @@ import numpy as np
 from ..config import EngineSettings
 from ..errors import TooNew
 from ..gguf.summary import BOTH_WAYS
+from .estimate import ROW_NUMBERS, USUAL_CONTEXT
 from .llama import Batch, Floats, Model, start
 from .protocol import MAX_SEQUENCES, MAX_WIDTH
-
-LARGEST_DEFAULT_CONTEXT: Final = 8192
-ROW_NUMBERS: Final = 1 << 28  # 1 GiB of rows over the vocabulary
 
 NAMES: Final = {
     lib.LLAMA_POOLING_TYPE_MEAN: "mean",
@@ -69,7 +67,7 @@ def pooling_size(model: Model, settings: EngineSettings, threads: int) -> Poolin
         TooNew: its pooling gives no vector of a text.
     """
     pooling, architecture = pooling_of(model), model.text_of("general.architecture")
-    largest = min(model.trained_context, LARGEST_DEFAULT_CONTEXT, max(1, ROW_NUMBERS // model.size))
+    largest = min(model.trained_context, USUAL_CONTEXT, max(1, ROW_NUMBERS // model.size))
     context = max(1, min(settings.context or largest, model.trained_context))
     causal = architecture not in BOTH_WAYS and model.text_of(f"{architecture}.attention.causal") != "false"
     chunks = pooling == lib.LLAMA_POOLING_TYPE_LAST and causal
@@ -92,7 +90,7 @@ class PoolingContext:
 
     def __init__(self, model: Model, size: PoolingSize) -> None:
         log = start()
-        log.errors.clear()
+        log.clear()
         self.size, self.parallel = size, MAX_SEQUENCES
         self.width = int(lib.llama_model_n_embd_out(model.handle))
         if not 0 < self.width <= MAX_WIDTH:
@@ -113,6 +111,10 @@ class PoolingContext:
     @property
     def pooling(self) -> str:
         return NAMES[self.size.pooling]
+
+    @property
+    def flash_attention(self) -> bool:
+        return self.size.flash == FLASH["on"]
 
     @property
     def length(self) -> int:

@@ -39,8 +39,8 @@ Role = Literal["chat", "embedding"]  # what a model is loaded for
 
 @dataclass(frozen=True)
 class Load:
-    """``stored_size`` is the size of the ciphertext in bytes; ``object_id`` 32 hex digits. ``check_only`` validates and
-    loads without reading or allocating the weights."""
+    """``stored_size`` is the size of the ciphertext in bytes; ``object_id`` 32 hex digits. ``memory`` is how many bytes
+    of RAM the worker may take. ``check_only`` validates and loads without reading or allocating the weights."""
 
     object_id: str
     stored_size: int
@@ -48,6 +48,7 @@ class Load:
     reasoning: tuple[str, str] | None = None
     check_only: bool = False
     role: Role = "chat"
+    memory: int = 0
 
 
 @dataclass(frozen=True)
@@ -251,7 +252,8 @@ class ModelFacts:
     writes text.
 
     ``kv_bytes`` is the KV cache of all sequences, ``cache_bytes`` what the KV of resting conversations may take beside
-    it in host memory. ``controls`` are the texts of the tokens that steer a model, such as the end of a turn.
+    it in host memory, ``host_bytes`` what all the rest was reckoned to take of it; ``reasons`` say why.
+    ``controls`` are the texts of the tokens that steer a model, such as the end of a turn.
     """
 
     description: str
@@ -276,6 +278,8 @@ class ModelFacts:
     flash_attention: bool = False
     kv_bytes: int = 0
     cache_bytes: int = 0
+    host_bytes: int = 0
+    reasons: tuple[str, ...] = ()
     controls: tuple[str, ...] = ()
     embedding: int = 0
     pooling: str = ""

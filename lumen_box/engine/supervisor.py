@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import dataclasses
 import itertools
+import sys
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, TypeVar
@@ -19,6 +20,7 @@ from typing import Any, Generic, Literal, TypeVar
 from ..config import EngineSettings
 from ..errors import Damaged, LumenError, NoModel, UsageError, by_code
 from . import protocol
+from .machine import available
 from .process import Launch, Patience, Weights, Worker
 from .protocol import (
     MAX_SHARED,
@@ -125,6 +127,8 @@ class Engine:
         launch: starts one worker in its sandbox (see ``launch.worker``).
         reasoning: the manifest's markers, if the model has any.
         role: what the model is loaded for.
+        memory: how many bytes of RAM the worker may take, asked each time one is started; never more than the first
+            time, so that a restart changes nothing that clients were told unless memory has become less.
     """
 
     def __init__(
@@ -136,7 +140,9 @@ class Engine:
         reasoning: tuple[str, str] | None = None,
         role: Role = "chat",
         patience: Patience | None = None,
+        memory: Callable[[], int] = available,
     ) -> None:
+        self._memory = memory
         self._weights, self._launch, self._patience = weights, launch, patience or Patience()
         self._load = Load(weights.object_id, weights.stored_size, settings, reasoning, role=role)
         self._numbers = itertools.count(1)
@@ -257,6 +263,8 @@ class Engine:
         worker = await Worker.start(self._launch, self._patience, self._hear)
         self._worker = worker
         try:
+            most = self._load.memory or sys.maxsize
+            self._load = dataclasses.replace(self._load, memory=min(self._memory(), most))
             self._facts = await worker.load(self._weights, self._load)
         except BaseException:
             self._worker = None

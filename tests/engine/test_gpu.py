@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import os
 
 import pytest
 
 from lumen_box.engine import gpu, library
 from lumen_box.engine.gpu import Demand, Device, layers_that_fit
-from lumen_box.gguf.reader import read_header
-from tests.support import good_gguf
 
 GIB = 1 << 30
 # An 8-billion-parameter model in Q4_K_M with 32 layers, and a 70-billion one in Q4_K_M with 80, caches included.
@@ -40,21 +37,6 @@ FULL = Device("CUDA0", 300 << 20, 24 * GIB)
 )
 def test_as_many_layers_as_fit(devices: list[Device], demand: Demand, expected: int) -> None:
     assert layers_that_fit(devices, demand) == expected
-
-
-def test_the_demand_counts_every_tensor_and_the_cache() -> None:
-    data = io.BytesIO(good_gguf.file(good_gguf.header()))
-
-    def read(offset: int, count: int) -> bytes:
-        data.seek(offset)
-        return data.read(count)
-
-    header = read_header(read, len(data.getvalue()))
-    without, with_cache = gpu.demand(header, 0), gpu.demand(header, 1000)
-    total = sum(tensor.size for tensor in header.tensors)
-    assert without.layers == with_cache.layers == header.integer("llama.block_count")
-    assert total - without.layers < without.layers * without.layer_bytes + without.output_bytes <= total
-    assert with_cache.layer_bytes > without.layer_bytes
 
 
 def test_a_build_for_the_cpu_reports_no_gpu() -> None:

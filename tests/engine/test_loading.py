@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from lumen_box.config import EngineSettings
 from lumen_box.engine.process import Weights
 from lumen_box.engine.supervisor import Engine, check
 from lumen_box.engine.weights import BLOCK
-from lumen_box.errors import Damaged, LumenError, TooNew, WrongKey
+from lumen_box.errors import Damaged, LumenError, NoSpace, TooNew, UsageError, WrongKey
 from lumen_box.gguf import values as v
 from tests.engine.support import PATIENCE, SETTINGS, ask, encrypt, launcher, running, weights
 from tests.support import bad_gguf, good_gguf
@@ -137,3 +138,71 @@ def test_context_and_places_follow_the_settings_and_the_model(tmp_path: Path) ->
                 assert said.prompt_tokens + len(said.ids) == expected
 
     asyncio.run(run())
+
+
+def limit_of(pid: int, name: str) -> str:
+    """The soft limit of a process as the kernel states it."""
+    lines = Path(f"/proc/{pid}/limits").read_text().splitlines()
+    return next(line[26:].split()[0] for line in lines if line.startswith(name))
+
+
+def test_what_does_not_fit_is_refused_before_anything_is_allocated(stored: Path) -> None:
+    engine = Engine(weights(stored), SETTINGS, launch=launcher(), patience=PATIENCE, memory=lambda: 100 << 20)
+    with pytest.raises(NoSpace, match=r"4 × 512 tokens of context it needs \d+ MiB, and 100 MiB are there") as refused:
+        asyncio.run(engine.start())
+    assert refused.value.exit_code == 23
+    assert "engine.context" in refused.value.then
+    assert engine.status().pid == 0
+
+
+def test_little_memory_makes_sequences_few_and_settings_of_nought_are_filled_in(tmp_path: Path) -> None:
+    """The same model and settings, with much memory and with little."""
+    stored = encrypt(write_tiny_model(tmp_path / "m.gguf", context=16_384, heads=2, kv_heads=2))
+    settings = EngineSettings(threads=1)
+
+    async def run() -> None:
+        found = []
+        for memory in (8 << 30, 456 << 20):
+            async with running(stored, settings, memory=lambda memory=memory: memory) as engine:
+                facts = engine.facts
+                assert facts
+                found.append(facts)
+                assert (await ask(engine, "Hello")).finished
+                assert limit_of(engine.status().pid, "Max data size") != "unlimited"
+                assert limit_of(engine.status().pid, "Max core file size") == "0"
+                assert facts.kv_bytes + facts.model_bytes < facts.host_bytes < memory
+                assert facts.resident_bytes < facts.host_bytes
+        much, little = found
+        assert (much.parallel, much.context, much.kv_type, much.flash_attention) == (32, 16_384, "f16", False)
+        assert little.parallel * little.context < much.parallel * much.context
+        assert much.reasons != little.reasons
+
+    asyncio.run(run())
+
+
+def test_a_cache_in_q8_0_answers_with_flash_attention_and_half_the_memory(tmp_path: Path) -> None:
+    stored = encrypt(write_tiny_model(tmp_path / "m.gguf", heads=2, kv_heads=2))
+
+    async def run() -> None:
+        taken = {}
+        for kv_type in ("f16", "q8_0"):
+            async with running(stored, dataclasses.replace(SETTINGS, kv_type=kv_type)) as engine:
+                assert engine.facts
+                assert (engine.facts.kv_type, engine.facts.flash_attention) == (kv_type, kv_type == "q8_0")
+                assert len((await ask(engine, "Hello", max_tokens=8)).ids) == 8
+                taken[kv_type] = engine.facts.kv_bytes
+        assert taken["q8_0"] * 32 == taken["f16"] * 17
+
+    asyncio.run(run())
+
+
+def test_settings_that_do_not_suit_the_model_are_the_operators_error(stored: Path) -> None:
+    """The tiny model's heads are 16 wide."""
+    engine = Engine(weights(stored), dataclasses.replace(SETTINGS, kv_type="q8_0"), launch=launcher())
+    with pytest.raises(UsageError, match="not multiples of 32"):
+        asyncio.run(engine.start())
+
+
+def test_a_check_asks_for_no_memory_and_has_a_limit_of_processor_time(stored: Path) -> None:
+    huge = dataclasses.replace(SETTINGS, parallel=256, context=10**6, cache_mib=10**6)
+    assert asyncio.run(check(weights(stored), huge, launch=launcher(), patience=PATIENCE)).parallel == 2
