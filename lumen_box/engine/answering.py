@@ -33,7 +33,7 @@ from .protocol import (
     Tokens,
     Usage,
 )
-from .scheduler import Running
+from .sequence import Running
 from .text import AnswerText
 from .tokenizing import tokenize
 

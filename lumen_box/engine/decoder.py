@@ -15,12 +15,14 @@ import time
 from collections.abc import Iterable
 
 from .answering import Answering
+from .kept import Ids, Published
 from .llama import Context
 from .pace import Pace
-from .prefixes import Ids, Prefixes, Published
+from .prefixes import Prefixes
 from .protocol import MAX_WAITING, Accepted, Beat, Event, Finished, Queued, Refused
-from .scheduler import Chunk, Running, Scheduler
+from .scheduler import Scheduler
 from .seats import Seats
+from .sequence import Chunk, Running
 
 FATAL = -2  # llama_decode: memory could not be allocated, or the computation failed; what follows cannot be trusted
 LOOK_SECONDS = 0.25  # between two looks at who waits for how many, and what is too old

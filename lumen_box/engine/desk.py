@@ -22,9 +22,9 @@ from ..errors import LumenError
 from .answering import Answering, check_limits, prompt_tokens
 from .embedding import Embedding
 from .framing import ProtocolError
+from .kept import Ids
 from .loading import LoadedModel
 from .pile import Pile
-from .prefixes import Ids
 from .protocol import (
     MAX_SHARED,
     MAX_SHARED_TEXT,

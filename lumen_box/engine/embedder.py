@@ -12,8 +12,8 @@ from collections.abc import Iterable
 
 from .decoder import FATAL, Broken
 from .embedding import Embedding
+from .kept import Ids
 from .pooling import PoolingContext, unit
-from .prefixes import Ids
 from .protocol import MAX_SEQUENCES, MAX_WAITING, Accepted, Beat, Embedded, Event, Finished, Refused
 from .turns import Piece, Turns
 

@@ -16,58 +16,12 @@ from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
+from .kept import Found, Ids, Kept, Published, common
 from .kv import Blob, Cells
-
-Ids = npt.NDArray[np.int32]
 
 LEAST: Final = 16  # tokens; fewer are read again in less time than it takes to look after them
 KEEP_SECONDS: Final = 600.0
-
-
-def common(one: Ids, other: Ids) -> int:
-    """How many tokens two sequences begin with alike."""
-    length = min(len(one), len(other))
-    differ = np.flatnonzero(one[:length] != other[:length])
-    return int(differ[0]) if len(differ) else length
-
-
-@dataclass(eq=False)
-class Kept:
-    """The KV of ``ids``: in ``slot``, or in ``blob`` where that is -1."""
-
-    owner: str
-    ids: Ids
-    used: float = 0.0
-    slot: int = -1
-    blob: Blob | None = None
-
-
-@dataclass(eq=False)
-class Published:
-    """A prefix for everybody. ``blob`` is None until it was read; ``hopeless`` where its state cannot be kept."""
-
-    ids: Ids
-    blob: Blob | None = None
-    hopeless: bool = False
-
-
-@dataclass
-class Found:
-    """The first ``length`` tokens of a prompt are those of ``source``."""
-
-    length: int
-    source: Kept | Published
-
-    @property
-    def whole(self) -> bool:
-        return self.length == len(self.source.ids)
-
-    @property
-    def most(self) -> bool:
-        """Most of the source is of use; what is left of it afterwards would not be missed."""
-        return self.length * 2 >= len(self.source.ids)
 
 
 @dataclass(eq=False)
@@ -88,7 +42,7 @@ class Prefixes:
         found += [Found(common(one.ids, prompt[:-1]), one) for one in self.published if one.blob]
         usable = [one for one in found if one.length >= LEAST and (one.whole or not self.cells.whole_only)]
         # Among equals what is in a slot already, and of that what was used last.
-        return max(usable, key=lambda one: (one.length, _in_slot(one.source), _last_used(one.source)), default=None)
+        return max(usable, key=lambda one: (one.length, one.in_slot, one.used), default=None)
 
     def unread(self, prompt: Ids, better_than: int) -> Published | None:
         """A published prefix worth waiting for: not read yet, and most of it is how the prompt begins."""
@@ -250,11 +204,3 @@ class Prefixes:
             if kept.slot >= 0:
                 self.cells.wipe(kept.slot)
             kept.ids[:] = 0
-
-
-def _in_slot(source: Kept | Published) -> bool:
-    return isinstance(source, Kept) and source.slot >= 0
-
-
-def _last_used(source: Kept | Published) -> float:
-    return source.used if isinstance(source, Kept) else 0.0

@@ -10,8 +10,10 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Final
 
-from .prefixes import Found, Kept, Prefixes, Published
-from .scheduler import Running, Scheduler
+from .kept import Found, Kept, Published
+from .prefixes import Prefixes
+from .scheduler import Scheduler
+from .sequence import Running
 
 MOVABLE: Final = 1 / 8  # of the weights' bytes: the largest state that is worth moving
 
@@ -44,7 +46,7 @@ class Seats:
             return None
         if found is None:
             return self._empty(free, taken)
-        if isinstance(found.source, Kept) and found.source.slot >= 0:
+        if isinstance(found.source, Kept) and found.in_slot:
             slot = found.source.slot
             there = self._prefixes.take_over(found.source, found)
         else:

@@ -24,9 +24,9 @@ from .embedder import Embedder
 from .embedding import Embedding
 from .embedding_desk import EmbeddingDesk
 from .framing import ProtocolError
+from .kept import Ids
 from .llama import Context
 from .loading import LoadedModel, load
-from .prefixes import Ids
 from .protocol import Beat, Cancel, Event, Forget, Load, Loaded, LoadFailed, Loading, Ready
 from .wire import Inbox, Outbox, receive
 

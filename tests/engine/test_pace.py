@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from lumen_box.engine.pace import FRESH, LEAST, Load, Pace
-from lumen_box.engine.scheduler import QUICK, Chunk, Running, Scheduler
+from lumen_box.engine.scheduler import QUICK, Scheduler
+from lumen_box.engine.sequence import Chunk, Running
 
 PASS, TOKEN, FEW, FAR = 0.007, 0.0022, 0.0008, 2.5e-7  # seconds
 BUDGET = 512

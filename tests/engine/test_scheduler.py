@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lumen_box.engine.scheduler import Running, Scheduler
+from lumen_box.engine.scheduler import Scheduler
+from lumen_box.engine.sequence import Running
 
 
 def sequence(number: int, prompt: int, priority: int = 0, owner: str = "") -> Running:

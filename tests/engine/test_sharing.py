@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from lumen_box.engine import decoder
+from lumen_box.engine.kept import Ids
 from lumen_box.engine.llama import Model
-from lumen_box.engine.prefixes import Ids
 from tests.engine.bench import Bench, apart, fresh, load, prompt
 
 TOLERANCE = 0.02  # as in test_reuse
