@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import operator
 from functools import cached_property
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -29,6 +30,7 @@ from .deps import the_box
 BODY_SECONDS = 30.0  # for the whole body to arrive
 INLINE_BYTES = 256 * 1024  # what is parsed without leaving the event loop
 UNKNOWN = "unexpected_keyword_argument"  # the validator's word for a member it does not know
+VERBATIM = "schema"  # the member whose value is handed on as it is
 SHOWN_NAME = 64  # characters of a stranger's parameter name that are repeated to them
 
 T = TypeVar("T")
@@ -92,19 +94,10 @@ def _check_type(request: Request) -> None:
 
 def _decoded(data: bytes) -> tuple[Any, bool]:
     """The value, without members that are null, and whether there were any."""
-    nulls = False
-
-    def members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        nonlocal nulls
-        found = dict(pairs)
-        if len(found) != len(pairs):
-            raise ValueError("a key appears twice")
-        kept = {key: value for key, value in pairs if value is not None}
-        nulls = nulls or len(kept) != len(found)
-        return kept
-
     try:
-        return json.loads(data.decode(), object_pairs_hook=members, parse_constant=_no_constant), nulls
+        value = json.loads(data.decode(), object_pairs_hook=_members, parse_constant=_no_constant)
+        kept = _without_nulls(value)
+        return kept, kept is not value
     except RecursionError:
         raise MalformedBody("The JSON of this request is nested too deep.") from None
     except UnicodeDecodeError:
@@ -113,6 +106,25 @@ def _decoded(data: bytes) -> tuple[Any, bool]:
         raise MalformedBody(f"The body of this request is not JSON ({error.msg}, byte {error.pos}).") from None
     except ValueError as error:
         raise MalformedBody(f"The body of this request is not acceptable JSON: {str(error)[:80]}.") from None
+
+
+def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key appears twice")
+    return found
+
+
+def _without_nulls(value: Any) -> Any:
+    """``value`` itself where it holds none. In a schema a null is a value like others, and stays."""
+    if isinstance(value, list):
+        kept = [_without_nulls(one) for one in value]
+        return value if all(map(operator.is_, kept, value)) else kept
+    if not isinstance(value, dict):
+        return value
+    members = {name: one if name == VERBATIM else _without_nulls(one) for name, one in value.items() if one is not None}
+    same = len(members) == len(value) and all(members[name] is one for name, one in value.items())
+    return value if same else members
 
 
 def _no_constant(name: str) -> Any:

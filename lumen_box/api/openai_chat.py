@@ -15,6 +15,7 @@ from .answer import AnswerResponse
 from .authorise import Action
 from .body import JsonBody
 from .deps import may, the_generations, the_model
+from .formats import check_format, grammar_for
 from .generation import Generation
 from .generations import Job
 from .ports import ActiveModel, Answering
@@ -42,6 +43,7 @@ async def chat_completions(
 
 
 def _check(asked: ChatRequest) -> None:
+    check_format(asked)
     if asked.top_logprobs is not None and not asked.logprobs:
         raise InvalidParameter("`top_logprobs` needs `logprobs` to be true.", param="top_logprobs")
     if asked.max_tokens is not None and asked.max_completion_tokens is not None:
@@ -52,6 +54,7 @@ def _check(asked: ChatRequest) -> None:
 
 def _asking(model: ActiveModel, asked: ChatRequest) -> Job:
     async def ask(generation: Generation) -> Answering:
+        grammar = await grammar_for(model, asked, generation.owner.id)
         messages = [_plain(message) for message in asked.messages]
         if asked.x_lumen_trim:
             fitted = await trimmed(model, messages, asked.token_limit)
@@ -66,6 +69,7 @@ def _asking(model: ActiveModel, asked: ChatRequest) -> Job:
                 max_tokens=asked.token_limit,
                 stop=asked.stops,
                 logprobs=asked.candidates,
+                grammar=grammar,
                 isolated=bool(asked.x_lumen_isolated),
                 priority=generation.priority,
                 owner=generation.owner.id,

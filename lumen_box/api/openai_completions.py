@@ -16,6 +16,7 @@ from .answer import AnswerResponse
 from .authorise import Action
 from .body import JsonBody
 from .deps import may, the_generations, the_model
+from .formats import grammar_for
 from .generation import Generation
 from .ports import Answering
 from .principal import Principal
@@ -37,7 +38,9 @@ async def completions(
     model = await the_model(request, asked.model)
 
     async def ask(generation: Generation) -> Answering:
-        return model.submit(dataclasses.replace(wanted, priority=generation.priority, owner=generation.owner.id))
+        owner = generation.owner.id
+        grammar = await grammar_for(model, asked, owner)
+        return model.submit(dataclasses.replace(wanted, grammar=grammar, priority=generation.priority, owner=owner))
 
     generation = the_generations(request).begin(principal, model.card.id, ask)
     shape = CompletionShape(generation, asked.candidates is not None, wants_usage=asked.wants_usage)

@@ -5,8 +5,8 @@ Nothing here knows HTTP, and no route knows more of the box than this.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Sequence
-from typing import Literal, Protocol
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from typing import Any, Literal, Protocol
 
 from ..clock import Clock
 from ..config import Settings
@@ -49,11 +49,23 @@ class EmbeddingModel(Protocol):
         ...
 
 
+class Grammars(Protocol):
+    """Both give GBNF with the start rule ``root``, or raise ``GrammarRefused``."""
+
+    async def of_schema(self, schema: Mapping[str, Any], owner: str) -> str: ...
+    async def of_text(self, grammar: str, owner: str) -> str: ...
+
+
 class ActiveModel(Protocol):
     """One model that is ready to answer."""
 
     @property
     def card(self) -> ModelCard: ...
+
+    @property
+    def grammars(self) -> Grammars:
+        """Where grammars are tried out before the engine is given them."""
+        ...
 
     async def render(self, messages: Sequence[dict[str, str]]) -> Rendered:
         """The prompt of a conversation by the model's own template. Raises ``LumenError`` where that fails."""

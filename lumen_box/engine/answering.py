@@ -146,7 +146,7 @@ class Answering:
         try:
             token = self._sampler.sample(context, row)
         except Unanswerable as error:
-            return Tokens(self.request.id, ()), self.finished("error", str(error))
+            return self._last(Tokens(self.request.id, ()), "error", str(error))
         self._first = self._first or time.monotonic()
         if self._ends(token):
             return self._last(Tokens(self.request.id, ()), "stop")
@@ -172,16 +172,16 @@ class Answering:
             return True
         return self._model.ends(token) and not self.request.sampling.ignore_eos
 
-    def _last(self, news: Tokens, reason: Reason) -> tuple[Tokens, Finished]:
+    def _last(self, news: Tokens, reason: Reason, message: str = "") -> tuple[Tokens, Finished]:
         rest = self._text.finish()
         if self._text.stop_text is not None:
             reason = "stop"
         news = Tokens(
             news.id, news.ids, news.text + rest.text, news.reasoning + rest.reasoning, news.logprobs + rest.notes
         )
-        return news, self.finished(reason)
+        return news, self.finished(reason, message, UsageError.code if message else "")
 
-    def finished(self, reason: Reason, message: str = "") -> Finished:
+    def finished(self, reason: Reason, message: str = "", code: str = "") -> Finished:
         now = time.monotonic()
         started = self._started or now
         first = self._first or now
@@ -192,6 +192,7 @@ class Answering:
             Timings(started - self._arrived, first - started, now - first),
             self._text.stop_text,
             message,
+            code,
         )
 
     def close(self) -> None:

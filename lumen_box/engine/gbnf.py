@@ -258,7 +258,8 @@ class _Reader:
         return letter
 
     def _repeated(self, items: Alternative) -> Item:
-        item = items[0] if len(items) == 1 else self._anonymous((items,))
+        single = len(items) == 1 and not isinstance(items[0], Repeat)  # so that none are nested, at whatever length
+        item = items[0] if single else self._anonymous((items,))
         sign = self._peek()
         if sign != "{":
             self._at += 1

@@ -207,7 +207,8 @@ class Timings:
 
 @dataclass(frozen=True)
 class Finished:
-    """``stop_text`` is the stop string that ended the answer, if one did; ``message`` says what an ``error`` was."""
+    """``stop_text`` is the stop string that ended the answer, if one did; ``message`` says what an ``error`` was, and
+    ``code`` which ``LumenError`` where it was not the engine's failure."""
 
     id: int
     reason: Reason
@@ -215,6 +216,7 @@ class Finished:
     timings: Timings
     stop_text: str | None = None
     message: str = ""
+    code: str = ""
 
 
 @dataclass(frozen=True)

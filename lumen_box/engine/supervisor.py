@@ -107,6 +107,8 @@ class Answer(Generic[N]):
         match event:
             case Refused(_, code, what, then):
                 self._put(by_code().get(code, UsageError)(what, then=then), last=True)
+            case Finished(reason="error", message=message, code=code) if code in by_code():
+                self._put(by_code()[code](message), last=True)
             case Finished(reason="error", message=message):
                 self._put(NoModel(message or "The engine could not go on.", then="Ask again."), last=True)
             case _:

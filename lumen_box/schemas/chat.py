@@ -1,6 +1,6 @@
 """``POST /v1/chat/completions``: the request, as OpenAI's API has it, less what this box does not do.
 
-Tools, images, audio and JSON modes are unknown members here and refused as such.
+Tools, images and audio are unknown members here and refused as such.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
+from .formats import ResponseFormat
 from .limits import MAX_MESSAGES, MAX_PARTS, MAX_TOP_LOGPROBS, Length, Range
 from .sampling import STRICT, Choosing, TokenLimit
 
@@ -35,13 +36,6 @@ class Message:
     @property
     def text(self) -> str:
         return self.content if isinstance(self.content, str) else "".join(part.text for part in self.content)
-
-
-@dataclass(frozen=True)
-class ResponseFormat:
-    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
-
-    type: Literal["text"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,6 +18,7 @@ MAX_NAME = 256
 MAX_TOKENS = 2**31 - 1
 MAX_SEED = 2**32 - 2  # the engine's seeds have 32 bits, and the last one means "any"
 MAX_TOP_LOGPROBS = 20
+MAX_GRAMMAR = 128 * 1024
 MAX_PROMPT_TOKENS = 2**20
 
 _BODY_CHARACTERS = 16 * 1024 * 1024  # more than any request body holds

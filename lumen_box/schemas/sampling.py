@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
-from .limits import MAX_NAME, MAX_SEED, MAX_STOP_LENGTH, MAX_STOPS, MAX_TOKENS, Length, Range
+from .limits import MAX_GRAMMAR, MAX_NAME, MAX_SEED, MAX_STOP_LENGTH, MAX_STOPS, MAX_TOKENS, Length, Range
 
 STRICT: dict[str, Any] = {"extra": "forbid"}  # an unknown member is refused
 
@@ -48,6 +48,7 @@ class Choosing:
     repeat_penalty: Annotated[float, Range(0.1, 2)] | None = None
     ignore_eos: bool | None = None
     x_lumen_isolated: bool | None = None
+    grammar: Annotated[str, Length(1, MAX_GRAMMAR)] | None = None
     n: Literal[1] | None = None
     user: Annotated[str, Length(0, MAX_NAME)] | None = None
 

@@ -16,6 +16,7 @@ from ..bundle.manifest import Manifest
 from ..catalogue import Active, Installed, ModelName
 from ..clock import parse_stamp
 from ..engine import protocol
+from ..engine.grammars import Grammars
 from ..engine.imitation import Imitations
 from ..engine.process import Process
 from ..engine.supervisor import Engine, Weights
@@ -47,6 +48,7 @@ class EngineRoom:
         self._loaded: weakref.WeakSet[ChatModel] = weakref.WeakSet()  # also those that nobody is sent to yet
         self._failed: dict[tuple[str, str], LumenError] = {}
         self._retiring: set[asyncio.Task[None]] = set()
+        self._grammars = Grammars()
         self._lock = asyncio.Lock()
         self._changer: asyncio.Task[Any] | None = None
         self.loading = False
@@ -99,6 +101,7 @@ class EngineRoom:
         async with self._lock:
             await asyncio.gather(*(running.stop() for running in self._running.values()), return_exceptions=True)
             self._running.clear()
+            await self._grammars.close()
             self.loading = False
 
     async def start(self, installed: Installed, report: Report = silent) -> RunningModel:
@@ -125,7 +128,7 @@ class EngineRoom:
         try:
             imitations = await asyncio.to_thread(Imitations, facts.controls, manifest.reasoning or ())
             sharing = Sharing(engine, refusing(imitations, renderer.render), self._box.clock, self._published)
-            running = ChatModel(installed, card, engine, renderer, sharing, imitations)
+            running = ChatModel(installed, card, engine, renderer, sharing, imitations, self._grammars)
             self._loaded.add(running)
             await sharing.refresh()
         except BaseException:  # cancelled: the box is being sealed

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from ..catalogue import Installed
 from ..engine import protocol
+from ..engine.grammars import Grammars
 from ..engine.imitation import Imitations, Rendered, pieces_of, unmarked
 from ..engine.sampling import GREEDY
 from ..engine.supervisor import Answer, Engine, News, VectorNews
@@ -76,9 +77,10 @@ class ChatModel(RunningModel):
         renderer: Renderer,
         sharing: Sharing,
         imitations: Imitations,
+        grammars: Grammars,
     ) -> None:
         super().__init__(installed, card, engine)
-        self.sharing, self._renderer, self._imitations = sharing, renderer, imitations
+        self.sharing, self._renderer, self._imitations, self.grammars = sharing, renderer, imitations, grammars
 
     async def render(self, messages: Sequence[dict[str, Any]]) -> Rendered:
         """The prompt of a conversation by the model's own template, in which no message passes for its marks."""

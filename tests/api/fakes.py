@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from lumen_box.api.ports import News, State
 from lumen_box.clock import Clock
 from lumen_box.config import EngineSettings, GatewaySettings, Settings
+from lumen_box.engine.grammars import Grammars
 from lumen_box.engine.imitation import Rendered
 from lumen_box.engine.protocol import Accepted, Finished, Generate, Queued, Timings, Tokens, Usage
 from lumen_box.errors import LumenError, NoModel, NotFound, Unauthenticated
@@ -120,6 +121,7 @@ class FakeModel:
     def __init__(self, name: str = "clinical") -> None:
         self.card = ModelCard(name, 1_700_000_000, "Demo publisher", 512)
         self.script: Script = says("Hel", "lo")
+        self.grammars = Grammars()
         self.rendered: list[list[dict[str, str]]] = []
         self.answers: list[FakeAnswer] = []
         self.counted = 0

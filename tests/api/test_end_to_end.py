@@ -15,6 +15,7 @@ import pytest
 
 from lumen_box.client.chat import stream_chat
 from lumen_box.client.transport import Client, connect
+from lumen_box.engine.grammars import Grammars
 from lumen_box.engine.imitation import Rendered
 from lumen_box.engine.protocol import Generate
 from lumen_box.engine.supervisor import Answer, Engine
@@ -34,6 +35,7 @@ class RealModel:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
+        self.grammars = Grammars()
         self.card = ModelCard("clinical", 1_700_000_000, "Demo publisher", CONTEXT)
 
     async def render(self, messages: Sequence[dict[str, str]]) -> Rendered:

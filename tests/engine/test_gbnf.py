@@ -126,6 +126,13 @@ def test_utf_8_spells_a_range_exactly_once(low: int, high: int) -> None:
         assert len(fitting) == (low <= code <= high), hex(code)
 
 
+def test_repetitions_of_repetitions_take_no_stack() -> None:
+    assert takes('root ::= "a"' + "?" * 1500, "a")
+    assert takes('root ::= "a"' + "{1}" * 1500 + "*", "aaa")
+    with pytest.raises(GrammarError, match="more than 2048 rules"):
+        parse('root ::= "a"' + "{2}" * 3000)
+
+
 def test_too_many_open_ways_are_given_up() -> None:
     automaton = Automaton(parse('root ::= s\ns ::= "x" s p | "x" s q | "x"\np ::= "a"?\nq ::= "b"?'))
     state = automaton.start

@@ -12,7 +12,7 @@ import pytest
 
 from lumen_box.engine.sampling import Sampling
 from lumen_box.engine.supervisor import Engine
-from lumen_box.errors import LumenError, NoModel, UsageError
+from lumen_box.errors import LumenError, UsageError
 from tests.engine.support import ask, encrypt, running
 from tests.support.tiny_model import write_tiny_model
 
@@ -118,7 +118,7 @@ def test_the_grammar_begins_after_the_reasoning(tmp_path: Path, opened: bool) ->
         ('root ::= a "x" | "y"\na ::= b root\nb ::= c\nc ::= ""', UsageError, "left recursion"),
         ('root ::= "a"{5,2}', UsageError, "maximum below its minimum"),
         ("root ::= x", UsageError, "not defined"),
-        (AMBIGUOUS, NoModel, "more ways open"),
+        (AMBIGUOUS, UsageError, "more ways open"),
     ],
 )
 def test_a_hostile_grammar_costs_nobody_else_anything(
