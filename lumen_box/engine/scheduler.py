@@ -30,7 +30,8 @@ from .pace import Load, Pace
 from .sequence import Chunk, Running
 
 SHORT: Final = 512  # tokens; a longer prompt is a document, which may take its time
-QUICK: Final = 256  # tokens of short prompts that a step may read whatever that costs the others
+QUICK: Final = 192  # tokens of short prompts that a step may read whatever that costs the others
+WORTH: Final = 32  # tokens, or the rest of a prompt: for less no further prompt is begun beside those who write
 TURNS: Final = 4  # one step in so many begins with whoever came first
 
 
@@ -122,7 +123,7 @@ class Scheduler:
         self._admit()
         decoding = [s for s in self._running.values() if s.decoding]
         chunks = [Chunk(s, s.done, len(s.tokens)) for s in decoding]
-        chunks += self._prefill(self._allowed(decoding))
+        chunks += self._prefill(self._allowed(decoding), WORTH if decoding and self._pace else 1)
         return sorted(chunks, key=lambda chunk: chunk.sequence.slot)
 
     def _admit(self) -> None:
@@ -170,16 +171,19 @@ class Scheduler:
         quick = min(QUICK, sum(need for need in _needs(brief).values() if need <= SHORT))
         return min(left, quick if quick == QUICK else max(quick, self._pace.allowed(Load.of(decoding, reading))))
 
-    def _prefill(self, left: int) -> Iterator[Chunk]:
+    def _prefill(self, left: int, worth: int) -> Iterator[Chunk]:
+        """One prompt after the other; the second and every further one only for ``worth`` tokens, or all it has left."""
         reading = [sequence for sequence in self._running.values() if not sequence.decoding]
         self._step += bool(reading)
         needs = _needs(reading)
         oldest = self._step % TURNS == 0
         place = {person: 0 if oldest and not rank else need for rank, (person, need) in enumerate(needs.items())}
         alone = len({sequence.owner for sequence in reading}) == 1
+        begun = False
         for sequence in sorted(reading, key=lambda one: (one.priority, place[one.id if alone else one.owner])):
             size = min(left, sequence.unread)
-            if size:
+            if size and (not begun or size >= min(worth, sequence.unread)):
+                begun = True
                 left -= size
                 yield Chunk(sequence, sequence.done, sequence.done + size)
 
