@@ -172,7 +172,7 @@ class Scheduler:
         return min(left, quick if quick == QUICK else max(quick, self._pace.allowed(Load.of(decoding, reading))))
 
     def _prefill(self, left: int, worth: int) -> Iterator[Chunk]:
-        """One prompt after the other; the second and every further one only for ``worth`` tokens, or all it has left."""
+        """One prompt after the other; every further one only for ``worth`` tokens, or all it has left."""
         reading = [sequence for sequence in self._running.values() if not sequence.decoding]
         self._step += bool(reading)
         needs = _needs(reading)
