@@ -21,7 +21,7 @@ from .schema_forms import BY_TYPE, COMBINING, MAX_SCHEMA, checked, step
 from .schema_lists import array_rules, object_rules
 from .schema_merge import TYPES, Schema, SchemaError, apart, key, merge, values
 from .schema_pattern import pattern
-from .schema_values import CHARACTER, FORMATS, NUMBER, constant, integer, number, string
+from .schema_values import CHARACTER, FORMATS, NUMBER, constants, integer, number, string
 
 MAX_DEPTH: Final = 32  # schemas inside each other
 MAX_BRANCHES: Final = 64  # of one anyOf or oneOf
@@ -184,8 +184,7 @@ class Writer:
             raise SchemaError("cannot be combined with `enum` or `const`", step(path, stray[0]))
         if not chosen:
             raise SchemaError("allows nothing", path)
-        different = {key(one): constant(one) for one in chosen}
-        return self.rule(" | ".join(different.values()))
+        return self.rule(constants({key(one): one for one in chosen}.values()))
 
     def _typed(self, kind: str, schema: Schema, path: str) -> str:
         if kind == "object":

@@ -6,10 +6,12 @@ spellings (``1e2``, ``\\u0041``), and of most things it is enough that a model c
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
+_DEEPEST: Final = 12  # beginnings inside beginnings that several constants share
 MAX_DIGITS: Final = 15  # of an integer; every such number is exact in a double, too
 
 CHARACTER: Final = (
@@ -55,7 +57,29 @@ def _escaped(letter: str, special: str) -> str:
 
 def constant(value: object) -> str:
     """Exactly this value, without white space between its members."""
-    return quoted(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
+    return quoted(_json(value))
+
+
+def constants(values: Iterable[object]) -> str:
+    """One of these values. What several begin with is written once, so that a thousand codes are not a thousand ways
+    that are open at once."""
+    return _one_of(sorted({_json(value) for value in values}), 0)
+
+
+def _one_of(texts: list[str], depth: int) -> str:
+    """``texts`` are in order, so that what the first and the last begin with, all do."""
+    pairs = zip(texts[0], texts[-1], strict=False)
+    start = sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
+    if len(texts) == 1 or depth == _DEEPEST:
+        return " | ".join(map(quoted, texts))
+    parts = []
+    for _, found in itertools.groupby((text[start:] for text in texts), lambda text: text[:1]):
+        parts.append(_one_of(list(found), depth + 1))
+    return f"{quoted(texts[0][:start])} ({' | '.join(parts)})"
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def string(least: int = 0, most: int | None = None) -> str:

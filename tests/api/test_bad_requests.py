@@ -54,6 +54,10 @@ BAD_MEMBERS: list[tuple[dict[str, Any], str]] = [
     ({"logprobs": True, "top_logprobs": 21}, "top_logprobs"),
     ({"logprobs": True, "top_logprobs": -1}, "top_logprobs"),
     ({"response_format": {"type": "xml"}}, "response_format.type"),
+    ({"response_format": {"type": "json_schema", "json_schema": {"name": "", "schema": {}}}}, "json_schema.name"),
+    ({"response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": []}}}, "json_schema.schema"),
+    ({"grammar": ""}, "grammar"),
+    ({"grammar": True}, "grammar"),
     ({"user": 7}, "user"),
     ({"user": "x" * 257}, "user"),
     ({"model": 7}, "model"),
@@ -85,7 +89,7 @@ def test_a_wrong_value_names_its_parameter(members: dict[str, Any], named: str) 
 @pytest.mark.parametrize(
     "name",
     ["tools", "tool_choice", "functions", "logit_bias", "audio", "modalities", "store", "metadata", "service_tier",
-     "reasoning_effort", "prediction", "parallel_tool_calls", "best_of", "grammar", "Temperature", "x" * 5000, "ké"],
+     "reasoning_effort", "prediction", "parallel_tool_calls", "best_of", "grammars", "Temperature", "x" * 5000, "ké"],
 )  # fmt: skip
 def test_an_unsupported_parameter_is_refused_never_ignored(name: str) -> None:
     box = FakeBox()

@@ -59,6 +59,12 @@ TAKEN: dict[str, Case] = {
     "any object": ({"type": "object"}, ["{}", '{"a": 1,\n  "b": []}'], ["[]", "1"]),
     "const": ({"const": {"a": [1, None]}}, ['{"a":[1,null]}'], ['{"a":[1]}', "{}"]),
     "enum": ({"enum": ["a", 1, None, True]}, ['"a"', "1", "null", "true"], ["2", '"b"', "false"]),
+    "shared beginnings": (
+        {"enum": ["", "a", "ab", "abc", "abd", "b", 1, 12, 120]},
+        ['""', '"a"', '"ab"', '"abc"', '"abd"', '"b"', "1", "12", "120"],
+        ['"abe"', '"ac"', "10", "2", '"'],
+    ),
+    "codes": ({"enum": [f"{a}{n:02d}" for a in "ABCDEFGHIJKLMN" for n in range(100)]}, ['"A00"', '"N99"'], ['"O00"']),
     "enum of a type": ({"type": "string", "enum": ["a", 1]}, ['"a"'], ["1"]),
     "optional all": (
         {"properties": {"a": {"type": "null"}, "b": {"type": "null"}, "c": False}},

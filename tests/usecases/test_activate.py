@@ -37,10 +37,10 @@ def two(scene: Scene) -> Scene:
     return scene
 
 
-async def answer(appliance: Appliance, name: str | None = None) -> str:
+async def answer(appliance: Appliance, name: str | None = None, **more: Any) -> str:
     running = await appliance.models.get(name)
     prompt = await running.render([{"role": "user", "content": "Hello"}])
-    news = [one async for one in running.submit(protocol.Generate(prompt.text, GREEDY, max_tokens=32))]
+    news = [one async for one in running.submit(protocol.Generate(prompt.text, GREEDY, max_tokens=32, **more))]
     return "".join(one.text for one in news if isinstance(one, protocol.Tokens))
 
 
@@ -56,6 +56,8 @@ def test_the_newly_active_version_answers(two: Scene) -> None:
         assert await start(appliance, "clinical@1.0.0") == "1.0.0"
         assert await answer(appliance) == ANSWER
         assert await answer(appliance, "demo-publisher/clinical") == ANSWER
+        grammar = await (await appliance.models.get(None)).grammars.of_schema({"enum": ["yes", "no"]}, "ann")
+        assert await answer(appliance, grammar=grammar, split_reasoning=False) in ('"yes"', '"no"')
         assert await start(appliance, "clinical@1.1.0") == "1.1.0"
         assert await answer(appliance, "clinical") == ANSWER
         assert [card.id for card in appliance.models.listing()] == ["demo-publisher/clinical"]
