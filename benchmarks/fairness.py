@@ -12,16 +12,14 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
 import sys
 import time
 from collections.abc import Iterable, Sequence
-from contextlib import ExitStack
 from typing import Final
 
 from . import clients, servers, weights
 from .clients import Address, Stream
-from .harness import Aim, Side, compare, heading, python
+from .harness import Aim, Side, compare, python
 from .texts import Writer
 
 WORDS: Final = 105
@@ -41,14 +39,8 @@ AIMS: Final = [
 def main(words: Sequence[str] = ()) -> None:
     options = _options(words)
     shape = servers.Shape(options.people + 1, options.context)
-    with ExitStack() as stack:
-        running = {"box": stack.enter_context(servers.box(options.model, shape, options.people + 1))}
-        for name, flags in {} if options.without_peer else PEERS.items():
-            running[name] = stack.enter_context(servers.llama_server(options.model, shape, *flags))
-        os.environ |= running["box"].environment()
-        heading()
-        for server in running.values():
-            print(f"{server.shown}\n")
+    peers = {} if options.without_peer else PEERS
+    with servers.side_by_side(options.model, shape, options.people + 1, peers) as running:
         sides = [_side(name, server, options) for name, server in running.items()]
         title = f"{options.people} people reading along, a document of {options.words} words, {options.model}"
         compare(title, sides, AIMS, rounds=options.rounds, rehearse=False)

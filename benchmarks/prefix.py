@@ -17,13 +17,12 @@ import os
 import statistics
 import sys
 from collections.abc import Sequence
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
 from . import clients, servers, weights
 from .clients import Address
-from .harness import Aim, Side, compare, heading, python
+from .harness import Aim, Side, compare, python
 from .serving import summary
 from .texts import Writer
 
@@ -46,14 +45,8 @@ AIMS: Final = [
 def main(words: Sequence[str] = ()) -> None:
     options = _options(words)
     shape = servers.Shape(options.clients, options.context)
-    with ExitStack() as stack:
-        running = {"box": stack.enter_context(servers.box(options.model, shape, options.clients))}
-        for name, flags in {} if options.without_peer else PEERS.items():
-            running[name] = stack.enter_context(servers.llama_server(options.model, shape, *flags))
-        os.environ |= running["box"].environment()
-        heading()
-        for server in running.values():
-            print(f"{server.shown}\n")
+    peers = {} if options.without_peer else PEERS
+    with servers.side_by_side(options.model, shape, options.clients, peers) as running:
         sides = [_side(name, server, options) for name, server in running.items()]
         title = f"{options.clients} people under one system prompt of {options.system} words, {options.model}"
         compare(title, sides, AIMS, rounds=options.rounds, rehearse=False)

@@ -11,14 +11,16 @@ import asyncio
 import dataclasses
 import os
 import shlex
+import signal
 import socket
 import struct
 import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -28,7 +30,7 @@ from lumen_box.paths import Home
 from lumen_box.schemas.address import socket_address
 
 from . import material, peer, weights
-from .harness import ROOT, displayed
+from .harness import ROOT, displayed, heading
 
 TOKENS: Final = "LUMEN_BOX_BENCHMARK_TOKENS"  # the environment's name for the clients' tokens, with commas between
 HOME: Final = "LUMEN_BOX_BENCHMARK_HOME"
@@ -58,6 +60,26 @@ class Server:
     def environment(self) -> dict[str, str]:
         """What a load generator in another process is told beside the URL."""
         return {TOKENS: ",".join(self.tokens), HOME: str(self.home or "")}
+
+
+@contextmanager
+def side_by_side(
+    name: str, shape: Shape, people: int, peers: Mapping[str, Sequence[str]]
+) -> Iterator[Mapping[str, Server]]:
+    """A box, and a llama-server with each of the ``peers``' flags, all running until the block ends; says which.
+
+    The load generators that this process starts are told what they need. A benchmark that is told to end ends them too.
+    """
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    with ExitStack() as stack:
+        running = {"box": stack.enter_context(box(name, shape, people))}
+        for peer_name, flags in peers.items():
+            running[peer_name] = stack.enter_context(llama_server(name, shape, *flags))
+        os.environ |= running["box"].environment()
+        heading()
+        for server in running.values():
+            print(f"{server.shown}\n", flush=True)
+        yield running
 
 
 @contextmanager

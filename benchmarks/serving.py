@@ -12,16 +12,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
 import sys
 from collections.abc import Sequence
-from contextlib import ExitStack
 from typing import Final
 
 from . import clients, servers, weights
 from .clients import Address, Answer
-from .harness import Aim, Side, compare, heading, python
+from .harness import Aim, Side, compare, python
 from .texts import Writer
 
 WORDS: Final = 105
@@ -39,14 +37,8 @@ AIMS: Final = [
 def main(words: Sequence[str] = ()) -> None:
     options = _options(words)
     shape = servers.Shape(options.parallel, options.context)
-    with ExitStack() as stack:
-        running = {"box": stack.enter_context(servers.box(options.model, shape, max(options.clients)))}
-        for name, flags in {} if options.without_peer else PEERS.items():
-            running[name] = stack.enter_context(servers.llama_server(options.model, shape, *flags))
-        os.environ |= running["box"].environment()
-        heading()
-        for server in running.values():
-            print(f"{server.shown}\n")
+    peers = {} if options.without_peer else PEERS
+    with servers.side_by_side(options.model, shape, max(options.clients), peers) as running:
         for people in options.clients:
             sides = [_side(name, server, people, options) for name, server in running.items()]
             title = f"{people} streaming clients, {options.model}, {options.tokens} tokens an answer"
