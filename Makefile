@@ -13,7 +13,7 @@ help:
 	@echo "make demo       set everything up and chat with a model on a box made for the purpose"
 	@echo "make test       set everything up and run every test, with no way out to any network"
 	@echo "make test-slow  only the few long tests"
-	@echo "make bench      compare its speed with that of cp, sha256sum and plain llama.cpp; nothing here can fail"
+	@echo "make bench      compare its speed with that of cp, sha256sum and llama.cpp's own server; nothing here can fail"
 	@echo "make check      ruff, mypy and the import contracts"
 	@echo "make fmt        put the code into its usual form"
 	@echo "make engine     build llama.cpp only, and show how far it is"

@@ -93,12 +93,20 @@ def compare(title: str, sides: Sequence[Side], aims: Sequence[Aim], *, rounds: i
         print(f"{side.name:>12}: {side.shown or displayed(side.command)}", flush=True)
         if rehearse:
             side.run()
-    runs: list[list[Measures]] = [[side.run() for side in sides] for _ in range(rounds)]
+    runs = [[_told(side) for side in sides] for _ in range(rounds)]
     print(f"\n{rounds} rounds, {' '.join(side.name for side in sides)} in turn; load average {_load()} afterwards\n")
     for aim in aims:
         columns = [[run[aim.measure] for run in column] for column in zip(*runs, strict=True)]
         _print_aim(aim, sides, columns)
     print(flush=True)
+
+
+def _told(side: Side) -> Measures:
+    """One run; stderr shows at once what it measured, since a comparison may take long and be interrupted."""
+    measures = side.run()
+    shown = ", ".join(f"{name} {value:.4g}" for name, value in measures.items())
+    print(f"{side.name}: {shown}", file=sys.stderr, flush=True)
+    return measures
 
 
 def _print_aim(aim: Aim, sides: Sequence[Side], columns: Sequence[Sequence[float]]) -> None:
