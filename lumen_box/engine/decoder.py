@@ -25,6 +25,7 @@ from .seats import Seats
 from .sequence import Chunk, Running
 
 FATAL = -2  # llama_decode: memory could not be allocated, or the computation failed; what follows cannot be trusted
+WARM_UP = 4  # tokens
 LOOK_SECONDS = 0.25  # between two looks at who waits for how many, and what is too old
 _LATER = 1_000_000  # the priority of what is read because there is nothing else to do
 
@@ -64,6 +65,17 @@ class Decoder:
 
     def __bool__(self) -> bool:
         return bool(self._scheduler)
+
+    def warm_up(self) -> None:
+        """Computes a few tokens that nobody asked for: what a pass through the weights costs is known before the first
+        request, and whatever llama.cpp prepares at its first step is prepared."""
+        for position in range(WARM_UP):
+            began = time.monotonic()
+            if self._context.decode([(0, position, [0], True)]):
+                break
+            self._context.logits(0)  # on a GPU the computing may go on until somebody looks
+            self._pace.took(1, 0, time.monotonic() - began)
+        self._context.cells.wipe(0)
 
     def pulse(self) -> Beat:
         """How it is doing. Any thread may ask."""
@@ -126,7 +138,7 @@ class Decoder:
         decoding = sum(chunk.sequence.decoding for chunk in plan)
         events = self._sample(plan)
         reading = sum(chunk.end - chunk.start for chunk in plan) - decoding
-        self._pace.took(decoding, reading, time.monotonic() - began)
+        self._pace.took(decoding, reading, time.monotonic() - began, len(plan) - decoding)
         self._rest()
         return events + self._now_and_then()
 

@@ -1,8 +1,9 @@
 """How many prompt tokens a step may read beside those who write: pure, learns from the steps as they come.
 
-What a step costs is about the cost of its decoding tokens plus that of the prompt tokens, since llama.cpp computes
-them in passes of their own. Both are learned as moving averages: the first for each number of decoding sequences, the
-second per token, so that it follows a long prompt, whose later tokens cost more.
+llama.cpp computes the decoding tokens of a step in one pass through the weights, and each prompt in a pass of its own.
+So a step costs what its decoding part costs, and for each prompt beside it a further pass (about what the cheapest
+decoding step costs) and something for every token. The first is learned as a moving average for each number of
+decoding sequences, the last as one over all prompts, so that it follows a long prompt, whose later tokens cost more.
 
 The goal is that nobody's pause between two tokens becomes twice as long because somebody else's document is read. So
 the prompt part of a step may take ``CALM`` times as long as the decoding part. But where more people wait for their
@@ -18,8 +19,8 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 CALM: Final = 0.8  # with the decoding part 1.8 times the pause without; the rest is for what cannot be foreseen
-LEAST: Final = 3  # prompt tokens of a step, or a slow machine would never read any
-FRESH: Final = 64  # steps after which a decoding part's cost is measured again
+LEAST: Final = 0.25  # of a pass's time is spent on tokens in it, or on a GPU, where a pass is dear, it would be wasted
+FRESH: Final = 256  # steps after which a decoding part's cost is measured again
 _WEIGHT: Final = 0.3  # of the newest measurement
 
 
@@ -51,31 +52,42 @@ class Pace:
     _token: float = 0.0  # seconds of one prompt token; 0 = not known yet
     _steps: int = 0
 
-    def took(self, decoding: int, reading: int, seconds: float) -> None:
-        """A step of so many decoding sequences and prompt tokens took so long."""
+    def took(self, decoding: int, reading: int, seconds: float, prompts: int = 1) -> None:
+        """A step of so many decoding sequences, and tokens of so many prompts, took so long."""
         self._steps += 1
         if not reading:
             self._decode[decoding] = _mixed(self._decode.get(decoding, 0.0), seconds)
             self._measured[decoding] = self._steps
             return
-        rest = seconds - (self._expected(decoding) or 0.0 if decoding else 0.0)
+        rest = seconds - (self._expected(decoding) if decoding else 0.0) - prompts * self._pass
         self._token = _mixed(self._token, max(rest, seconds / 20) / reading)
 
     def allowed(self, load: Load) -> int:
         """Prompt tokens for the next step; none where the decoding part is to be measured first."""
-        if self._steps - self._measured.get(load.decoding, -FRESH) >= FRESH:
+        if self._outdated(load.decoding):
             return 0
         if not self._token:
-            return LEAST
-        seconds = self._decode[load.decoding] * max(CALM, load.crowd)
-        return max(LEAST, int(seconds / self._token))
+            return 1
+        seconds = self._expected(load.decoding) * max(CALM, load.crowd) - self._pass
+        return max(1, int(max(seconds, LEAST * self._pass) / self._token))
 
-    def _expected(self, decoding: int) -> float | None:
-        """Seconds of a step of so many alone, from the nearest number that was measured."""
+    @property
+    def _pass(self) -> float:
+        """Seconds of a pass through the weights with hardly anything in it."""
+        return min(self._decode.values(), default=0.0)
+
+    def _outdated(self, decoding: int) -> bool:
+        """Whether nothing has been measured lately for about so many: not more than twice as many, nor half."""
+        about = [step for count, step in self._measured.items() if 2 * count >= decoding and count <= 2 * decoding]
+        return not about or self._steps - max(about) >= FRESH
+
+    def _expected(self, decoding: int) -> float:
+        """Seconds of a step of so many alone: on a straight line through the nearest number that was measured."""
         if not self._decode:
-            return None
+            return 0.0
         nearest = min(self._decode, key=lambda known: abs(known - decoding))
-        return self._decode[nearest] * decoding / nearest if nearest > decoding else self._decode[nearest]
+        known = self._decode[nearest]
+        return self._pass + (known - self._pass) * decoding / nearest
 
 
 def _mixed(old: float, new: float) -> float:

@@ -119,6 +119,7 @@ def _by_role(
     context, facts = loaded.context, loaded.facts
     if isinstance(context, Context):
         decoder = Decoder(context, facts.parallel, facts.batch, room=facts.cache_bytes)
+        decoder.warm_up()
         return decoder, Desk(loaded, markers, work, outbox)
     return Embedder(context), EmbeddingDesk(loaded, markers, work, outbox)
 

@@ -9,7 +9,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from lumen_box.engine.pace import FRESH, LEAST, Load, Pace
+from lumen_box.engine.pace import FRESH, Load, Pace
 from lumen_box.engine.scheduler import QUICK, Scheduler
 from lumen_box.engine.sequence import Chunk, Running
 
@@ -47,6 +47,7 @@ class Machine:
 
     def __post_init__(self) -> None:
         self.pace = Pace()
+        self.pace.took(1, 0, PASS + TOKEN + FEW)  # as in the decoder's warm-up
         self.scheduler = Scheduler(self.slots, BUDGET, 1000, pace=self.pace if self.paced else None)
 
     def ask(self, number: int, prompt: int, owner: str = "") -> None:
@@ -58,7 +59,8 @@ class Machine:
         took = seconds(plan)
         self.now += took
         decoding = sum(chunk.sequence.decoding for chunk in plan)
-        self.pace.took(decoding, sum(chunk.end - chunk.start for chunk in plan) - decoding, took)
+        reading = sum(chunk.end - chunk.start for chunk in plan) - decoding
+        self.pace.took(decoding, reading, took, len(plan) - decoding)
         for chunk in plan:
             chunk.sequence.done = chunk.end
             if chunk.last:
@@ -165,12 +167,15 @@ def test_the_cost_of_decoding_is_measured_before_it_is_weighed_and_again_later()
     pace = Pace()
     load = Load(decoding=4, crowd=1.0)
     assert pace.allowed(load) == 0
-    pace.took(4, 0, 0.1)
-    assert pace.allowed(load) == LEAST
-    pace.took(4, LEAST, 0.1 + LEAST * 0.002)
+    pace.took(1, 0, 0.02)
+    assert pace.allowed(load) == 0, "one is not about four"
+    pace.took(4, 0, 0.12)
+    assert pace.allowed(load) == 1
+    pace.took(4, 10, 0.12 + 0.02 + 10 * 0.002)
     assert 49 <= pace.allowed(load) <= 50
-    assert 39 <= pace.allowed(Load(4, 0.1)) <= 40
-    assert 149 <= pace.allowed(Load(4, 3.0)) <= 150
+    assert 37 <= pace.allowed(Load(4, 0.1)) <= 38
+    assert 169 <= pace.allowed(Load(4, 3.0)) <= 170
+    assert pace.allowed(Load(6, 1.0)) > pace.allowed(load), "six are about four"
     for _ in range(FRESH):
         pace.took(4, 50, 0.2)
     assert pace.allowed(load) == 0
@@ -178,11 +183,24 @@ def test_the_cost_of_decoding_is_measured_before_it_is_weighed_and_again_later()
 
 def test_the_budget_follows_a_prompt_whose_later_tokens_cost_more() -> None:
     pace = Pace()
-    pace.took(2, 0, 0.1)
-    pace.took(2, 40, 0.1 + 40 * 0.002)
+    pace.took(1, 0, 0.02)
+    pace.took(2, 0, 0.12)
+    pace.took(2, 40, 0.14 + 40 * 0.002)
     for _ in range(20):
-        pace.took(2, 20, 0.1 + 20 * 0.004)
+        pace.took(2, 20, 0.14 + 20 * 0.004)
     assert 24 <= pace.allowed(Load(2, 1.0)) <= 26
+
+
+def test_where_a_pass_is_dear_and_tokens_are_cheap_a_pass_is_not_wasted_on_a_few() -> None:
+    """As on a GPU: everything costs one reading of the weights, whether for one token or for a hundred."""
+    pace = Pace()
+    pace.took(1, 0, 0.010)
+    pace.took(7, 0, 0.011)
+    chunk = 1
+    for _ in range(20):
+        pace.took(7, chunk, 0.021 + chunk * 0.00002)
+        chunk = pace.allowed(Load(7, 1 / 7))
+    assert 60 <= chunk <= 160
 
 
 def test_people_are_counted_and_requests_where_there_is_only_one() -> None:
