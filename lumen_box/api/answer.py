@@ -33,9 +33,9 @@ _STREAM_HEADERS = [(b"content-type", sse.MEDIA_TYPE.encode()), (b"x-accel-buffer
 
 
 class WholeShape(Protocol):
-    """How an answer is written down in one piece."""
+    """How an answer is written down in one piece: a JSON object, or the bytes of one."""
 
-    def whole(self, log: Sequence[Tokens], finished: Finished) -> dict[str, Any]: ...
+    def whole(self, log: Sequence[Tokens], finished: Finished) -> dict[str, Any] | bytes: ...
 
 
 class Shape(WholeShape, Protocol):

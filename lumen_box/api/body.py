@@ -132,12 +132,14 @@ def _no_constant(name: str) -> Any:
 
 
 def _explained(error: ValidationError, value: Any) -> LumenError:
-    """The most specific complaint. Of a member that may have several forms, the form that got furthest speaks."""
+    """The most specific complaint. Of a member that may have several forms, the form that got furthest speaks; one
+    that has the right type got further than one that has not."""
     found = error.errors(include_url=False, include_input=False)
     paths = [_path(one["loc"], one["type"], value) for one in found]
-    longest = max(paths, key=len)  # the first of equals
-    worst = found[paths.index(longest)]
-    return _said(worst["type"], _name(longest), worst)
+    worst, path = max(  # the first of equals
+        zip(found, paths, strict=True), key=lambda one: (len(one[1]), one[0]["type"] == "value_error")
+    )
+    return _said(worst["type"], _name(path), worst)
 
 
 def _said(kind: str, param: str, details: Any) -> LumenError:

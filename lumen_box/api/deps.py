@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import cast
 
 from starlette.requests import Request
 
 from ..errors import NotFound, Sealed, Unauthenticated
 from ..schemas.errors import ModelNotFound
+from ..schemas.models import ModelCard
 from .authorise import RULES, Action, authorise
 from .generations import Generations
 from .handover import Handover
@@ -69,17 +72,28 @@ def unsealed(request: Request) -> Box:
     return box
 
 
+async def the_model(request: Request, name: str | None) -> ActiveModel:
+    """The active chat model of that name, or the default one."""
+    with _known():
+        return await unsealed(request).models.get(name)
+
+
 async def the_embedder(request: Request, name: str | None) -> EmbeddingModel:
     """The active embedding model of that name, or the default one."""
-    try:
+    with _known():
         return await unsealed(request).models.embedder(name)
-    except NotFound as error:
-        raise ModelNotFound(error.what, kept=error.kept, then=error.then) from error
 
 
-async def the_model(request: Request, name: str | None) -> ActiveModel:
-    """The active model of that name, or the default one. An unknown name is told as OpenAI's clients expect it."""
+async def the_card(request: Request, name: str) -> ModelCard:
+    """The card of the active model of that name, whatever it is for."""
+    with _known():
+        return await unsealed(request).models.card(name)
+
+
+@contextlib.contextmanager
+def _known() -> Iterator[None]:
+    """An unknown name is told as OpenAI's clients expect it."""
     try:
-        return await unsealed(request).models.get(name)
+        yield
     except NotFound as error:
         raise ModelNotFound(error.what, kept=error.kept, then=error.then) from error

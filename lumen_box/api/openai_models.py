@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from .authorise import Action
-from .deps import may, the_model, unsealed
+from .deps import may, the_card, unsealed
 from .responses import Json
 
 router = APIRouter(dependencies=[Depends(may(Action.LIST_MODELS))])
@@ -21,4 +21,4 @@ async def models(request: Request) -> Response:
 
 @router.get("/v1/models/{name:path}")
 async def model(request: Request, name: str) -> Response:
-    return Json((await the_model(request, name)).card.to_json())
+    return Json((await the_card(request, name)).to_json())

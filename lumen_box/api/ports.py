@@ -83,6 +83,10 @@ class ActiveModel(Protocol):
 class Models(Protocol):
     def listing(self) -> list[ModelCard]: ...
 
+    async def card(self, name: str) -> ModelCard:
+        """What :meth:`listing` says of the model of that name, whatever it is for. Raises as :meth:`get`."""
+        ...
+
     async def get(self, name: str | None) -> ActiveModel:
         """The model of that name, or the default one for chat. Raises ``NotFound``, ``NoModel``, ``Sealed``, and
         ``UsageError`` for one that does not write."""

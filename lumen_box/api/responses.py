@@ -20,12 +20,12 @@ def dumps(value: Any) -> bytes:
 
 
 class Json(Response):
-    """A JSON body; NaN is a programming error and raises."""
+    """A JSON body, or bytes that are one already; NaN is a programming error and raises."""
 
     media_type = "application/json"
 
     def render(self, content: Any) -> bytes:
-        return dumps(content)
+        return content if isinstance(content, bytes) else dumps(content)
 
 
 def error_response(error: LumenError) -> Response:

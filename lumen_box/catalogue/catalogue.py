@@ -124,7 +124,7 @@ class Catalogue:
         if wanted is None:
             default = self.default(role)
             if default is None:
-                raise _none_active()
+                raise _none_active(role)
             wanted = ModelName(default[1], publisher=default[0])
         found = self.find(wanted, aliases)
         for entry in found:
@@ -144,6 +144,11 @@ class Catalogue:
         with in_our_words(), self._db.conn:
             self._db.conn.execute("BEGIN IMMEDIATE")
             self._db.table("active").upsert(asdict(row))
+            # A version with another role than the one before is the default of that role no more.
+            self._db.conn.execute(
+                "DELETE FROM defaults WHERE publisher = ? AND name = ? AND role <> ?",
+                [installed.publisher, installed.name, installed.role],
+            )
             if make_default or self.default(installed.role) is None:
                 self._db.table("defaults").upsert(
                     {"role": installed.role, "publisher": installed.publisher, "name": installed.name}
@@ -157,5 +162,6 @@ class Catalogue:
             self._db.conn.execute("DELETE FROM defaults WHERE publisher = ? AND name = ?", [publisher, name])
 
 
-def _none_active() -> NoModel:
-    return NoModel("No model is active.", then="Install one and run `lumen-box model activate NAME`.")
+def _none_active(role: str) -> NoModel:
+    what = "No model is active." if role == "chat" else f"No {role} model is active."
+    return NoModel(what, then="Install one and run `lumen-box model activate NAME`.")

@@ -205,7 +205,8 @@ def _status_text(record: dict[str, Any]) -> str:
     ]
     for model in record["models"]:
         detail = f", {model['context']} tokens of context" if "context" in model else ""
-        lines.append(f"  model     {model.get('id', model['name'])}@{model['version']}  {model['state']}{detail}")
+        role = " (embedding)" if model["role"] == "embedding" else ""
+        lines.append(f"  model     {model.get('id', model['name'])}@{model['version']}{role}  {model['state']}{detail}")
         if "why" in model:
             lines.append(f"            {model['why']}")
     if not record["models"]:

@@ -115,7 +115,7 @@ def _row(entry: dict[str, Any]) -> str:
     name = f"{entry.get('publisher', '?')}/{entry['name']}@{entry['version']}"
     if entry["state"] == "damaged":
         return f"{name:44} damaged   {entry.get('why', '')}"
-    return f"{name:44} {entry['state']:17} {entry['quantisation']:7} {size(entry['size']):>9}"
+    return f"{name:44} {entry['state']:17} {entry['role']:10} {entry['quantisation']:7} {size(entry['size']):>9}"
 
 
 @model.command()

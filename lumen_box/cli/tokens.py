@@ -18,7 +18,10 @@ def create(
     name: Annotated[str, typer.Argument(metavar="NAME", help="What the token is for.")],
     scope: Annotated[
         list[str] | None,
-        typer.Option(metavar="SCOPE", help="chat, isolated, models or metrics; may be repeated. Else chat and models."),
+        typer.Option(
+            metavar="SCOPE",
+            help="chat, embeddings, isolated, models or metrics; may be repeated. Else chat and models.",
+        ),
     ] = None,
     days: Annotated[int, typer.Option(metavar="N", min=1, max=400, help="How long it lives.")] = 90,
     as_json: Json = False,

@@ -187,10 +187,12 @@ async def _expect_answers(client: Any, model: str | None) -> None:
     """Raises what would keep the first line from being answered, before anybody has written it."""
     from urllib.parse import quote
 
+    found = [await client.get(f"/v1/models/{quote(model)}")] if model else (await client.get("/v1/models"))["data"]
+    if any(one.get("role", "chat") == "chat" for one in found):
+        return
     if model is not None:
-        await client.get(f"/v1/models/{quote(model)}")
-    elif not (await client.get("/v1/models"))["data"]:
-        raise NoModel("No model answers here.", then="`lumen-box status` says why.")
+        raise UsageError(f"{found[0]['id']} is an embedding model: it does not write.", then="Name a chat model.")
+    raise NoModel("No model answers here.", then="`lumen-box status` says why.")
 
 
 def _in_a_chat(error: LumenError) -> LumenError:

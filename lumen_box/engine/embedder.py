@@ -2,13 +2,15 @@
 
 Texts of several requests share a step (``turns`` says which). The vectors of a step go out together, each as soon as
 its text is read, and a request is finished with its last one. A cancelled one leaves before the next step. What
-llama.cpp keeps of a text is dropped with the step that ends it.
+llama.cpp keeps of a text is dropped with the step that ends it, and overwritten by the texts that come after it, or
+once there have been none for ``REST``.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from typing import Final
 
 from .decoder import FATAL, Broken
 from .embedding import Embedding
@@ -16,6 +18,8 @@ from .kept import Ids
 from .pooling import PoolingContext, unit
 from .protocol import MAX_SEQUENCES, MAX_WAITING, Accepted, Beat, Embedded, Event, Finished, Refused
 from .turns import Piece, Turns
+
+REST: Final = 1.0  # seconds; overwriting takes a tenth of one where the cache is a gigabyte
 
 
 class Embedder:
@@ -27,6 +31,7 @@ class Embedder:
         self._requests: dict[int, Embedding] = {}
         self._steps = 0
         self._began = 0.0  # when the present call into llama.cpp began; 0 between steps
+        self._read: float | None = None  # when the last step ended whose texts are still there
 
     def __bool__(self) -> bool:
         return bool(self._turns)
@@ -53,11 +58,24 @@ class Embedder:
         """Nothing begins with what was published: nothing is written here."""
 
     def forget(self, _owner: str) -> None:
-        """Nothing outlives its request."""
+        """Nothing that outlives its request can be reached; what can still be found in memory goes at once, or with the
+        next pause."""
+        if not self:
+            self._wipe()
 
     def tidy(self) -> float | None:
-        """There is never anything to tidy."""
+        """To be called while there is no request: seconds until it should be again, None for never."""
+        if self._read is None:
+            return None
+        rest = self._read + REST - time.monotonic()
+        if rest > 0:
+            return rest
+        self._wipe()
         return None
+
+    def _wipe(self) -> None:
+        self._context.wipe()
+        self._read = None
 
     def step(self) -> list[Event]:
         """One step; the vectors of every text that ended in it.
@@ -71,7 +89,7 @@ class Embedder:
         self._steps += 1
         self._began = time.monotonic()
         code = self._context.run([(piece.slot, piece.start, piece.tokens) for piece in plan])
-        self._began = 0.0
+        self._began, self._read = 0.0, time.monotonic()
         if code:
             events = self._give_up(plan, code)
             if code <= FATAL:

@@ -41,7 +41,8 @@ BOTH_WAYS = frozenset(
 
 @dataclass(frozen=True)
 class Summary:
-    """``parameters`` counts single weights; ``context`` is in tokens; ``reasoning`` is a guess from the vocabulary."""
+    """``parameters`` counts single weights; ``context`` is in tokens; ``reasoning`` is a guess from the vocabulary.
+    ``writes``: whether it can chat at all, whatever it was made for."""
 
     name: str
     architecture: str
@@ -50,6 +51,7 @@ class Summary:
     quantisation: str
     vocabulary: int
     role: Role
+    writes: bool
     chat_template: str | None
     reasoning: tuple[str, str] | None
     licence: str
@@ -65,6 +67,7 @@ def summarise(gguf: Gguf) -> Summary:
         quantisation=gguf.quantisation,
         vocabulary=len(gguf.tokens),
         role=role_of(gguf),
+        writes=not sees_both_ways(gguf),
         chat_template=gguf.chat_template,
         reasoning=reasoning_markers(gguf),
         licence=gguf.text("general.license") or "",

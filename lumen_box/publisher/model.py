@@ -137,6 +137,12 @@ def _releases(workspace: Workspace, wanted: NewModel) -> tuple[int, int]:
 
 def _describe(workspace: Workspace, wanted: NewModel, found: Summary, stored: StoredObject) -> Manifest:
     role, template = wanted.role or found.role, wanted.template or found.chat_template
+    if role == "chat" and not found.writes:
+        raise UsageError(
+            f"A model of the architecture {found.architecture} reads a text from both ends and cannot chat.",
+            kept=_KEPT,
+            then="Use --role embedding, or no --role.",
+        )
     if role == "chat" and not template:
         raise UsageError(
             "The file has no chat template.", kept=_KEPT, then="Give one with --template, or use --role embedding."

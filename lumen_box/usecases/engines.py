@@ -120,6 +120,7 @@ class EngineRoom:
             created=int(parse_stamp(installed.installed_at).timestamp()),
             owned_by=alias,
             context=facts.context,
+            role=manifest.role,
         )
         if manifest.role == "embedding":
             return EmbeddingModel(installed, card, engine)
@@ -150,7 +151,7 @@ class EngineRoom:
 
     def forget(self, owner: str) -> None:
         """Wipes what any engine keeps of this owner's ended answers; of everybody's where ``owner`` is empty."""
-        for running in self._loaded:
+        for running in {*self._loaded, *self._running.values()}:
             running.engine.forget(owner)
 
     def weights(self, manifest: Manifest) -> Weights:
@@ -215,13 +216,17 @@ class EngineRoom:
     def listing(self) -> list[ModelCard]:
         return [running.card for running in self._running.values()]
 
+    async def card(self, name: str) -> ModelCard:
+        """The card of the model of that name, whatever it is for."""
+        return self._require(name, "chat").card
+
     async def get(self, name: str | None) -> ChatModel:
         """The model of that name, or the default for chat."""
         running = self._require(name, "chat")
         if not isinstance(running, ChatModel):
             raise UsageError(
-                f"{running.card.id} turns texts into vectors; it does not write.",
-                then="Name a chat model, or ask it for embeddings.",
+                f"{running.card.id} is an embedding model: it turns texts into vectors, and does not write.",
+                then="Name a chat model, or ask this one at /v1/embeddings.",
             )
         return running
 
@@ -230,7 +235,8 @@ class EngineRoom:
         running = self._require(name, "embedding")
         if not isinstance(running, EmbeddingModel):
             raise UsageError(
-                f"{running.card.id} writes; it does not turn texts into vectors.", then="Name an embedding model."
+                f"{running.card.id} is a chat model: it writes, and does not turn texts into vectors.",
+                then="Name an embedding model, or ask this one at /v1/chat/completions.",
             )
         return running
 

@@ -6,7 +6,6 @@ from typing import Any
 
 from ..release import VERSION
 from .appliance import Appliance
-from .running import EmbeddingModel
 
 
 def status(appliance: Appliance, url: str | None) -> dict[str, Any]:
@@ -29,8 +28,10 @@ def status(appliance: Appliance, url: str | None) -> dict[str, Any]:
 def _models(appliance: Appliance) -> list[dict[str, Any]]:
     """Every active model, and how its engine is."""
     box, found = appliance.box, []
+    roles = {installed.key: installed.role for installed in box.catalogue.installed()}
     for active in box.catalogue.active():
-        record: dict[str, Any] = {"name": active.name, "version": active.version, "state": "not loaded"}
+        role = roles.get((active.publisher, active.name, active.version), "chat")
+        record: dict[str, Any] = {"name": active.name, "version": active.version, "role": role, "state": "not loaded"}
         running = appliance.models.running(active.publisher, active.name)
         failure = appliance.models.failures.get((active.publisher, active.name))
         if running:
@@ -39,7 +40,6 @@ def _models(appliance: Appliance) -> list[dict[str, Any]]:
             record["id"] = running.card.id
             if engine.facts:
                 record |= {"context": engine.facts.context, "gpu_layers": engine.facts.gpu_layers}
-            record["role"] = "embedding" if isinstance(running, EmbeddingModel) else "chat"
         elif failure:
             record |= {"state": "failed", "why": failure.what}
         found.append(record)

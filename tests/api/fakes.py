@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import struct
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -11,7 +12,7 @@ from lumen_box.clock import Clock
 from lumen_box.config import EngineSettings, GatewaySettings, Settings
 from lumen_box.engine.grammars import Grammars
 from lumen_box.engine.imitation import Rendered
-from lumen_box.engine.protocol import Accepted, Finished, Generate, Queued, Timings, Tokens, Usage
+from lumen_box.engine.protocol import Accepted, Embed, Embedded, Finished, Generate, Queued, Timings, Tokens, Usage
 from lumen_box.errors import LumenError, NoModel, NotFound, Unauthenticated
 from lumen_box.schemas.metrics import Sample
 from lumen_box.schemas.models import ModelCard
@@ -99,8 +100,23 @@ def babbles(text: str) -> Script:
     return script
 
 
+def embeds(*indices: int, end: Finished | LumenError | None = None) -> Script:
+    """The vectors (n, -0.5, 1/3) of inputs n, in this order; then whatever ``end`` says."""
+
+    async def script(answer: FakeAnswer) -> AsyncIterator[News]:
+        yield Accepted(0, 5)
+        for index in indices:
+            await asyncio.sleep(0)
+            yield Embedded(0, index, struct.pack("<3f", index, -0.5, 1 / 3))
+        if isinstance(end, LumenError):
+            raise end
+        yield end or finished(completion=0)
+
+    return script
+
+
 class FakeAnswer:
-    def __init__(self, request: Generate, script: Script) -> None:
+    def __init__(self, request: Generate | Embed, script: Script) -> None:
         self.request, self._script = request, script
         self.cancelled = asyncio.Event()
         self.ended = False
@@ -141,13 +157,39 @@ class FakeModel:
 
     @property
     def request(self) -> Generate:
-        return self.answers[-1].request
+        request = self.answers[-1].request
+        assert isinstance(request, Generate)
+        return request
+
+
+class FakeEmbedder:
+    """Gives vectors by ``script``; keeps what it was asked."""
+
+    width = 3
+
+    def __init__(self, name: str = "search") -> None:
+        self.card = ModelCard(name, 1_700_000_000, "Demo publisher", 512, "embedding")
+        self.script: Script = embeds(0)
+        self.answers: list[FakeAnswer] = []
+
+    def embed(self, request: Embed) -> FakeAnswer:
+        self.answers.append(FakeAnswer(request, self.script))
+        return self.answers[-1]
 
 
 class FakeModels:
     def __init__(self, *models: FakeModel) -> None:
         self.models = list(models)
+        self.search = FakeEmbedder()
         self.forgotten: list[str] = []
+
+    async def card(self, name: str) -> ModelCard:
+        return self.search.card if name == self.search.card.id else (await self.get(name)).card
+
+    async def embedder(self, name: str | None) -> FakeEmbedder:
+        if name not in (None, self.search.card.id):
+            raise NotFound("There is no such model here.")
+        return self.search
 
     def forget(self, owner: str) -> None:
         self.forgotten.append(owner)

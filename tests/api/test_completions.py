@@ -80,7 +80,16 @@ def test_the_list_of_models_and_one_of_them() -> None:
     box.model.card = type(box.model.card)("demo/clinical", 1, "Demo", 512)
     assert get(box, "/v1/models").json() == {
         "object": "list",
-        "data": [{"id": "demo/clinical", "object": "model", "created": 1, "owned_by": "Demo", "context_length": 512}],
+        "data": [
+            {
+                "id": "demo/clinical",
+                "object": "model",
+                "created": 1,
+                "owned_by": "Demo",
+                "context_length": 512,
+                "role": "chat",
+            }
+        ],
     }
     assert get(box, "/v1/models/demo/clinical").json()["id"] == "demo/clinical"
     missing = get(box, "/v1/models/other")

@@ -59,6 +59,25 @@ def test_activation_remembers_the_version_before(catalogue: Catalogue) -> None:
     assert active and (active.version, active.previous) == ("1.1.0", "1.0.0")
 
 
+def test_every_role_has_a_default_of_its_own(catalogue: Catalogue) -> None:
+    chat, search = entry("clinical", "1"), entry("search", "1", role="embedding")
+    for model in (chat, search):
+        catalogue.add(model)
+    catalogue.activate(chat, make_default=False)
+    with pytest.raises(NoModel, match="No embedding model is active"):
+        catalogue.require_active(None, "embedding", {})
+    catalogue.activate(search, make_default=False)
+    assert [catalogue.require_active(None, role, {}) for role in ("chat", "embedding")] == [chat, search]
+
+
+def test_a_version_with_another_role_is_no_default_of_the_old_one(catalogue: Catalogue) -> None:
+    old, new = entry("clinical", "1"), entry("clinical", "2", release=2, role="embedding")
+    for model in (old, new):
+        catalogue.add(model)
+        catalogue.activate(model, make_default=False)
+    assert (catalogue.default("chat"), catalogue.default("embedding")) == (None, (P, "clinical"))
+
+
 def test_a_short_name_must_be_unique(catalogue: Catalogue) -> None:
     catalogue.add(entry("clinical", "1.0.0"))
     catalogue.add(entry("clinical", "2.0.0", publisher=Q))

@@ -35,6 +35,9 @@ def test_an_embedding_model_serves_beside_a_chat_model(scene: Scene) -> None:
             ask(box, TEXTS)
         box.shell("model", "activate", "search@1.0.0")
         assert {one["role"] for one in box.shell("status", "--json").json["models"]} == {"chat", "embedding"}
+        listed = box.shell("model", "list").out.splitlines()
+        assert all(("embedding" if "/search@" in line else "chat") in line.split() for line in listed)
+        assert "search@1.0.0 (embedding)" in box.shell("status").out
         first = gives_vectors_in_order(box)
         refuses_what_is_not_supported(box)
         asked_for_the_wrong_thing_it_says_so(box)
@@ -92,9 +95,12 @@ def asked_for_the_wrong_thing_it_says_so(box: Serving) -> None:
         chat = local.post(
             "/v1/chat/completions", json={"model": "search", "messages": [{"role": "user", "content": "x"}]}
         )
-        assert chat.status_code == 400 and "does not write" in chat.text
+        assert chat.status_code == 400 and "is an embedding model" in chat.text
         vectors = local.post("/v1/embeddings", json={"model": "clinical", "input": "x"})
-        assert vectors.status_code == 400 and "does not turn texts into vectors" in vectors.text
+        assert vectors.status_code == 400 and "is a chat model" in vectors.text
+        assert local.get("/v1/models/search").json()["role"] == "embedding"
+    refused = box.shell("chat", "--model", "search", code=2)
+    assert "is an embedding model" in refused.err
 
 
 def needs_a_scope_of_its_own(box: Serving) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import subprocess
@@ -13,8 +14,11 @@ import pytest
 
 from lumen_box.engine.kv import is_plain
 from lumen_box.engine.llama import Model
+from tests.engine import embed_probe
 from tests.engine.bench import Bench, load, needles, prompt
 from tests.engine.kept_probe import LENGTH
+from tests.support import tiny_bert
+from tests.support.tiny_model import write_tiny_model
 
 PIECE = 1 << 24
 
@@ -29,7 +33,13 @@ def model(gguf: Path) -> Iterator[Model]:
 @pytest.fixture
 def probe(gguf: Path) -> Iterator[tuple[int, Callable[[str], None]]]:
     """A process's id, and how to tell it what to do."""
-    words = [sys.executable, "-m", "tests.engine.kept_probe", str(gguf)]
+    with started("tests.engine.kept_probe", gguf) as running:
+        yield running
+
+
+@contextlib.contextmanager
+def started(module: str, gguf: Path) -> Iterator[tuple[int, Callable[[str], None]]]:
+    words = [sys.executable, "-m", module, str(gguf)]
     with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdin
         assert process.stdout
@@ -81,6 +91,26 @@ def test_parked_state_is_found_and_forgotten_too(probe: tuple[int, Callable[[str
     assert found(pid, secret) == 3  # in host memory: there are two slots, and others have them
     tell("forget nurse")
     assert found(pid, secret) == 0
+
+
+def test_what_was_embedded_is_overwritten_when_there_is_a_pause(tmp_path: Path) -> None:
+    gguf = write_tiny_model(tmp_path / "tiny.gguf", pooling=tiny_bert.LAST)
+    loaded = load(gguf)
+    one, other, third = (list(embed_probe.needles(loaded, seed)) for seed in (1, 2, 3))
+    loaded.close()
+    with started(embed_probe.__name__, gguf) as (pid, tell):
+        tell("embed 1")
+        assert (found(pid, one), found(pid, other)) == (2, 0), "its cells are free, and nobody has overwritten them yet"
+        tell("rest")
+        assert found(pid, one) == 0
+        tell("begin 2")
+        tell("forget")
+        assert found(pid, other) == 2, "it is still being read"
+        tell("cancel")
+        tell("forget")
+        assert found(pid, other) == 0
+        tell("embed 3")
+        assert found(pid, third) == 2
 
 
 def test_an_answer_of_nobody_leaves_nothing(model: Model) -> None:

@@ -32,6 +32,7 @@ def test_the_test_model_is_summarised(tmp_path: Path) -> None:
         quantisation="F16",
         vocabulary=700,
         role="chat",
+        writes=True,
         chat_template=tiny_model.TEMPLATE,
         reasoning=("<think>", "</think>"),
         licence="Apache-2.0",

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from lumen_box.errors import Damaged, LumenError, NoSpace, NotFound, PartMissing, UsageError
+from lumen_box.errors import Damaged, LumenError, NoSpace, NotFound, PartMissing, TooNew, UsageError
 from lumen_box.gguf import values as v
 from lumen_box.gguf.split import Model
 from lumen_box.gguf.writer import NewTensor, write_gguf
@@ -20,6 +20,7 @@ from lumen_box.publisher.model import NewModel, add_model, describe_again
 from lumen_box.publisher.workspace import Workspace
 from tests.support import bad_gguf
 from tests.support.crash import FailingDisk
+from tests.support.tiny_bert import RANK, write_tiny_bert
 from tests.support.tiny_model import TEMPLATE, write_tiny_model
 
 from .people import PASSPHRASE, Box, content
@@ -136,6 +137,16 @@ def test_a_chat_model_needs_a_template(workspace: Workspace, tmp_path: Path) -> 
         add_model(workspace, bare, WANTED, silent)
     assert add_model(workspace, bare, replace(WANTED, role="embedding"), silent).template is None
     assert add_model(workspace, bare, replace(WANTED, version="3", template="{{ x }}"), silent).template == "{{ x }}"
+
+
+def test_a_model_that_only_reads_is_for_embedding_and_cannot_be_for_chat(workspace: Workspace, tmp_path: Path) -> None:
+    bert = write_tiny_bert(tmp_path / "bert.gguf", pooling=None, causal=None)
+    with pytest.raises(UsageError, match="cannot chat"):
+        add_model(workspace, bert, replace(WANTED, role="chat", template="{{ x }}"), silent)
+    assert add_model(workspace, bert, WANTED, silent).role == "embedding"
+    ranks = write_tiny_bert(tmp_path / "rank.gguf", pooling=RANK)
+    with pytest.raises(TooNew, match="ranks texts"):
+        add_model(workspace, ranks, replace(WANTED, version="3"), silent)
 
 
 def test_every_unsound_file_is_refused_and_nothing_changes(workspace: Workspace, folder: Path, tmp_path: Path) -> None:
