@@ -71,15 +71,17 @@ def estimate(shape: Shape, room: Room, settings: EngineSettings, context: int, p
 
 
 def estimate_vectors(shape: Shape, room: Room, settings: EngineSettings, context: int) -> Layout:
-    """What an embedding model comes to that reads texts of up to ``context`` tokens, each in one step."""
-    step = max(settings.batch, context)
+    """What an embedding model comes to that reads texts of up to ``context`` tokens: each in one step, or with a step
+    of others beside it where it may be read in pieces."""
+    step = settings.batch if shape.pieces else max(settings.batch, context)
+    cells = context + settings.batch if shape.pieces else step
     flash: Flash = "on" if settings.flash_attention == "on" else "off"
-    kv = shape.kv_bytes("f16", step, 1)
+    kv = shape.kv_bytes("f16", cells, 1)
     offloaded = _gpu_layers(shape, room, settings, kv)
     behind = max(shape.layers - offloaded, 0)
     fixed = PROCESS + shape.weights - shape.blocks + shape.blocks * behind // shape.layers
     kv_on_host = kv * behind // shape.layers
-    host = fixed + kv_on_host + CELL * step + _compute(shape, step, step, step, flash)
+    host = fixed + kv_on_host + CELL * cells + _compute(shape, cells, step, step, flash)
     return Layout(context, 1, settings.batch, room.threads, "f16", flash, offloaded, kv, kv_on_host, host, fixed)
 
 

@@ -66,7 +66,8 @@ def plan_vectors(shape: Shape, room: Room, settings: EngineSettings) -> Layout:
     trained = shape.trained or USUAL_CONTEXT
     contexts = [max(1, min(settings.context or USUAL_CONTEXT, trained))]
     if not settings.context:
-        contexts[0] = min(contexts[0], max(1, ROW_NUMBERS // max(shape.vocabulary, 1)))
+        if not shape.pieces:
+            contexts[0] = min(contexts[0], max(1, ROW_NUMBERS // max(shape.vocabulary, 1)))
         while contexts[-1] // 2 >= min(SMALLEST_CONTEXT, settings.batch):
             contexts.append(contexts[-1] // 2)
     spare = room.memory - reserve(room.memory)

@@ -5,8 +5,8 @@
 * A model that reads from left to right and is pooled by its last token takes a long text in several steps. Every other
   one must see a whole text at once, since the mean and attention from both ends need all of it: a step is as large as
   its longest text.
-* llama.cpp keeps a row over the whole vocabulary for every token of a step, also where nobody looks at it. That bounds
-  the context where the settings leave it open (``ROW_NUMBERS``).
+* llama.cpp keeps a row over the whole vocabulary for every token of a step, also where nobody looks at it. Where a
+  step holds whole texts that bounds the context, if the settings leave it open (``ROW_NUMBERS``).
 """
 
 from __future__ import annotations
@@ -67,10 +67,10 @@ def pooling_size(model: Model, settings: EngineSettings, threads: int) -> Poolin
         TooNew: its pooling gives no vector of a text.
     """
     pooling, architecture = pooling_of(model), model.text_of("general.architecture")
-    largest = min(model.trained_context, USUAL_CONTEXT, max(1, ROW_NUMBERS // model.size))
-    context = max(1, min(settings.context or largest, model.trained_context))
     causal = architecture not in BOTH_WAYS and model.text_of(f"{architecture}.attention.causal") != "false"
     chunks = pooling == lib.LLAMA_POOLING_TYPE_LAST and causal
+    largest = USUAL_CONTEXT if chunks else min(USUAL_CONTEXT, max(1, ROW_NUMBERS // model.size))
+    context = max(1, min(settings.context or largest, model.trained_context))
     return PoolingSize(context, settings.batch, threads, pooling, chunks, FLASH[settings.flash_attention])
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ..gguf.model import Gguf
+from ..gguf.summary import reads_in_pieces
 from ..gguf.values import ValueType
 
 Q8_BLOCK: Final = 32  # values that share a scale in q8_0
@@ -22,7 +23,8 @@ STATE_BYTES: Final = 4  # of one value of a recurrent state
 class Shape:
     """``weights`` are bytes of all tensors, ``blocks`` of those in layers; ``width`` counts the values that all layers
     keep of one token, ``state`` the bytes that all recurrent layers keep of one sequence. ``scores`` counts the values
-    that attention computes for one token and one token before it; ``widest`` the most values between two layers."""
+    that attention computes for one token and one token before it; ``widest`` the most values between two layers.
+    ``pieces``: an embedding model that may read a text in several steps."""
 
     layers: int
     weights: int
@@ -34,6 +36,7 @@ class Shape:
     scores: int
     widest: int
     quantisable: bool
+    pieces: bool = False
 
     def kv_bytes(self, kv_type: str, context: int, parallel: int) -> int:
         """Of the whole cache; each sequence has ``context`` cells."""
@@ -66,6 +69,7 @@ def shape_of(header: Gguf) -> Shape:
         scores=max(heads) if any(kept) else 0,
         widest=4 * embedding + 2 * max(hidden, experts),
         quantisable=key % Q8_BLOCK == 0 and value % Q8_BLOCK == 0,
+        pieces=reads_in_pieces(header),
     )
 
 

@@ -18,8 +18,8 @@ REASONING_MARKERS = (
 )
 """Pairs of tokens between which known reasoning models think aloud."""
 
-RANK = 4
-"""The pooling of models that score a text against a question."""
+LAST, RANK = 3, 4
+"""The pooling of models whose vector is that of the last token, and of those that score a text against a question."""
 
 BOTH_WAYS = frozenset(
     {
@@ -89,6 +89,12 @@ def sees_both_ways(gguf: Gguf) -> bool:
     """Whether a token attends to those after it, so that no text can be written one token after the other."""
     causal = gguf.truth(f"{gguf.architecture}.attention.causal")
     return causal is False or gguf.architecture in BOTH_WAYS
+
+
+def reads_in_pieces(gguf: Gguf) -> bool:
+    """Whether an embedding model may be given a long text piece by piece: it looks back only, and its vector is that
+    of the last token."""
+    return gguf.integer(f"{gguf.architecture}.pooling_type") == LAST and not sees_both_ways(gguf)
 
 
 def reasoning_markers(gguf: Gguf) -> tuple[str, str] | None:

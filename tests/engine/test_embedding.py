@@ -27,11 +27,13 @@ Vectors = npt.NDArray[np.float32]
 
 SETTINGS = EngineSettings(batch=64, threads=1, flash_attention="off")  # as in ``Llama``
 ALONE, AMONG = 1e-6, 1e-3  # the greatest difference of a number; measured: 0 and 1.1e-4
-TEXTS = tuple(
+LONG = "nobody outside hears any of it, and every step is written down; " * 7  # more than an ordinary step
+SHORT = tuple(
     f"{word} {rest}".strip()
     for word in ("the nurse", "a letter", "night", "ward and box", "every step is written down")
     for rest in ("", "asks", "of the discharge, and of what was said before it was signed by both")
 )
+TEXTS = (LONG, *SHORT)
 
 
 def _bert(path: Path, **shape: object) -> Path:
@@ -91,7 +93,9 @@ def test_vectors_are_llamas_alone_and_among_others(name: str, tmp_path: Path) ->
         async with embedding(gguf) as engine:
             facts = engine.facts
             assert facts and facts.embedding == expected.shape[1] and facts.pooling
-            for text, row in zip(TEXTS[:4], expected, strict=False):
+            found, tokens = await vectors(engine, LONG)
+            assert tokens > SETTINGS.batch and np.abs(found[0] - expected[0]).max() <= AMONG
+            for text, row in zip(SHORT[:4], expected[1:], strict=False):
                 found, _ = await vectors(engine, text)
                 assert np.abs(found[0] - row).max() <= ALONE
             together, tokens = await vectors(engine, *TEXTS)

@@ -169,3 +169,27 @@ def test_an_embedding_model_reads_as_long_texts_as_half_of_the_memory_bears() ->
     with pytest.raises(NoSpace, match="does not fit"):
         plan_vectors(EIGHT, Room(4 * GIB), SETTINGS)
     assert plan_vectors(EIGHT, Room(64 * GIB), dataclasses.replace(SETTINGS, context=1000)).context == 1000
+
+
+def test_one_that_reads_in_pieces_needs_memory_for_a_step_and_the_rows_of_a_text() -> None:
+    whole, pieces = (
+        plan_vectors(dataclasses.replace(EIGHT, pieces=some), Room(32 * GIB), SETTINGS) for some in (False, True)
+    )
+    assert whole.context * EIGHT.vocabulary <= 1 << 28
+    assert pieces.context == 8192
+    assert pieces.host_bytes < whole.host_bytes
+    assert pieces.kv_bytes == EIGHT.kv_bytes("f16", 8192 + SETTINGS.batch, 1)
+
+
+@pytest.mark.parametrize(
+    ("keys", "pieces"),
+    [({}, False), ({"pooling_type": v.u32(3)}, True), ({"pooling_type": v.u32(1)}, False),
+     ({"pooling_type": v.u32(3), "attention.causal": v.flag(False)}, False)],
+)  # fmt: skip
+def test_only_a_model_that_looks_back_and_gives_the_last_token_reads_in_pieces(
+    keys: dict[str, v.Value], pieces: bool
+) -> None:
+    metadata = good_gguf.header() | {f"llama.{name}": value for name, value in keys.items()}
+    data = good_gguf.file(metadata)
+    header = read_header(lambda offset, count: data[offset : offset + count], len(data))
+    assert shape_of(header).pieces == pieces
