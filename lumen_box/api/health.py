@@ -1,4 +1,7 @@
-"""Whether the process lives, and whether a question asked now would be answered. Open to strangers: one word each."""
+"""Whether the process lives, and whether a question asked now would be answered.
+
+Open to strangers: a word each, and while models are loaded a number.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +22,8 @@ async def live() -> Response:
 
 @router.get("/health/ready")
 async def ready(request: Request) -> Response:
-    """200 ``ready``; else 503 with the reason: ``sealed``, ``no_model``, ``loading`` or ``stopping``."""
-    state = "stopping" if the_generations(request).stopping else the_box(request).state()
-    return Json({"status": state}, status_code=200 if state == "ready" else 503)
+    """200 ``ready``; else 503: ``sealed``, ``no_model``, ``loading`` with its ``percent``, or ``stopping``."""
+    box = the_box(request)
+    state = "stopping" if the_generations(request).stopping else box.state()
+    record: dict[str, object] = {"status": state} | ({"percent": box.progress()} if state == "loading" else {})
+    return Json(record, status_code=200 if state == "ready" else 503)

@@ -137,6 +137,10 @@ class Box(Protocol):
         """Whether a question asked now would be answered, and if not, why."""
         ...
 
+    def progress(self) -> int:
+        """Per cent of what is being loaded."""
+        ...
+
     def samples(self) -> Iterable[Sample]:
         """What the engines say about themselves: restarts, sequences, memory."""
         ...

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from ..errors import GatewayUnreachable, UsageError
+from ..sizes import size
 from .common import BOX_PASSPHRASE, Json, PassphraseFile, emit, fitted, home_of, read_passphrase, say, wrapped
 from .keyslots import KEEP, advise, read_key_file
 
@@ -204,14 +205,28 @@ def _status_text(record: dict[str, Any]) -> str:
         f"  address   {record['url'] or 'none'}",
     ]
     for model in record["models"]:
-        detail = f", {model['context']} tokens of context" if "context" in model else ""
+        detail = f" {model['percent']} %" if "percent" in model else ""
         role = " (embedding)" if model["role"] == "embedding" else ""
         lines.append(f"  model     {model.get('id', model['name'])}@{model['version']}{role}  {model['state']}{detail}")
+        if "context" in model:
+            lines.append(f"            {_laid_out(model)}")
         if "why" in model:
             lines.append(f"            {model['why']}")
     if not record["models"]:
         lines.append("  model     none is active")
     return "\n".join(lines)
+
+
+def _laid_out(model: dict[str, Any]) -> str:
+    """How a loaded model lies in memory."""
+    parts = [
+        f"{model['parallel']} × {model['context']} tokens of context",
+        f"weights {size(model['weights_bytes'])}",
+        f"KV cache {size(model['kv_bytes'])} in {model['kv_type']}",
+        f"up to {size(model['cache_bytes'])} for resting conversations",
+        f"since {model['since']}",
+    ]
+    return ", ".join(parts)
 
 
 def doctor(context: typer.Context, passphrase_file: PassphraseFile = None, as_json: Json = False) -> None:

@@ -123,11 +123,12 @@ def show(context: typer.Context, name: Name, passphrase_file: PassphraseFile = N
     """Show everything about one version."""
     body = {"model": name}
     record = administer(context, lambda client: client.post("/api/models/show", body), passphrase_file=passphrase_file)
-    shown = {key: value for key, value in record.items() if key != "card" and value is not None}
+    shown = {key: value for key, value in record.items() if key not in ("card", "layout") and value is not None}
     text = "\n".join(
         f"{key.replace('_', ' '):16} {size(value) if key == 'size' else value}" for key, value in shown.items()
     )
-    emit(record, as_json, text + (f"\n\n{record['card']}" if record.get("card") else ""))
+    laid_out = "".join(f"\n{'layout' if not at else '':16} {why}" for at, why in enumerate(record["layout"]))
+    emit(record, as_json, text + laid_out + (f"\n\n{record['card']}" if record.get("card") else ""))
 
 
 @model.command()

@@ -243,6 +243,11 @@ class Engine:
         )
 
     @property
+    def under_way(self) -> int:
+        """Requests that were begun and have not ended."""
+        return len(self._answers)
+
+    @property
     def ready(self) -> bool:
         return self._state == "ready"
 

@@ -7,18 +7,14 @@ fails. Whatever goes wrong before the pointer moves leaves what was active activ
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
-from pathlib import Path
 
 from ..audit import Event
 from ..catalogue import Active, Installed, ModelName
 from ..errors import NotFound, UsageError
-from ..progress import Note, Report, Step
+from ..progress import Report
 from .appliance import Appliance
-from .running import RunningModel
-
-HEADROOM = 1.1  # a loaded model takes about its size, and its context some more
+from .switching import Switch
 
 
 async def activate(
@@ -65,53 +61,10 @@ async def roll_back(appliance: Appliance, wanted: ModelName, actor: str, report:
 
 
 async def _switch(appliance: Appliance, installed: Installed, report: Report, commit: Callable[[], None]) -> None:
-    """Has ``installed`` answer in place of what does now, or leaves everything as it was and raises.
-
-    ``commit`` moves the pointer: after the new version has answered once, and before anybody is sent to it.
-    """
     room = appliance.models
     async with room.changing():
-        manifest = appliance.store.manifest(installed)
-        room.refuse_revoked(installed, manifest)
-        before = room.running(installed.publisher, installed.name)
-        displaced = before if before and manifest.model.size * HEADROOM > _available_memory() else None
-        if displaced:
-            report(Note("Both versions do not fit into memory: the old one is unloaded first. Answers under way end."))
-        report(Step(f"Loading {installed.name} {installed.version}"))
-        try:
-            if displaced:
-                await displaced.stop()
-            running = await _started(appliance, installed, report, commit)
-        except asyncio.CancelledError:  # the box is being sealed or stopped: nothing is to come back
-            raise
-        except BaseException:
-            if displaced:
-                room.put(await room.start(displaced.installed))
-            raise
-        room.put(running)
-        if before and not displaced:
-            room.retire(before)
-
-
-async def _started(
-    appliance: Appliance, installed: Installed, report: Report, commit: Callable[[], None]
-) -> RunningModel:
-    running = await appliance.models.start(installed, report)
-    try:
-        await running.check_health()
-        commit()
-    except BaseException:
-        await running.stop()
-        raise
-    return running
-
-
-def _available_memory() -> int:
-    """Bytes that the kernel says new programs may take."""
-    for line in Path("/proc/meminfo").read_text().splitlines():
-        if line.startswith("MemAvailable:"):
-            return int(line.split()[1]) * 1024
-    return 0
+        room.refuse_revoked(installed, appliance.store.manifest(installed))
+        await Switch(room, installed, report, commit).make()
 
 
 def _active(appliance: Appliance, installed: Installed) -> Active:

@@ -23,9 +23,10 @@ from ..schemas.metrics import Sample
 from ..vault.slots import Unlock
 from . import staging
 from .box import Box
-from .engines import EngineRoom, Start
+from .engines import EngineRoom
 from .publishers import Publishers
 from .purposes import MANIFEST
+from .starting import Start
 from .store import Store
 
 MAX_REFUSALS, REFUSALS_SECONDS = 10, 60.0  # lines in the log, so that a stranger cannot fill it
@@ -118,7 +119,11 @@ class Appliance:
             return "sealed"
         if self.models.ready:
             return "ready"
-        return "loading" if self.models.loading else "no_model"
+        return "loading" if self.models.busy_loading else "no_model"
+
+    def progress(self) -> int:
+        """How far what is being loaded is, in per cent."""
+        return self.models.progress
 
     def samples(self) -> Iterable[Sample]:
         return self.models.samples()

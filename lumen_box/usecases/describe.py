@@ -17,7 +17,8 @@ from .purposes import CONTENT
 
 @dataclass(frozen=True)
 class ModelDescription:
-    """The fields of ``model show --json``. ``size`` is in bytes, ``context`` in tokens."""
+    """The fields of ``model show --json``. ``size`` is in bytes, ``context`` in tokens. ``layout`` says in words how a
+    loaded model is laid out in memory, and why."""
 
     name: str
     version: str
@@ -35,6 +36,7 @@ class ModelDescription:
     installed_at: str
     licence: str | None
     template_sha256: str | None
+    layout: tuple[str, ...]
     card: str | None
 
     def to_json(self) -> dict[str, Any]:
@@ -67,8 +69,15 @@ def describe(appliance: Appliance, installed: Installed) -> ModelDescription:
         installed_at=installed.installed_at,
         licence=manifest.licence,
         template_sha256=manifest.template_sha256,
+        layout=_layout(appliance, installed),
         card=manifest.card,
     )
+
+
+def _layout(appliance: Appliance, installed: Installed) -> tuple[str, ...]:
+    running = appliance.models.running(installed.publisher, installed.name)
+    facts = running.engine.facts if running and running.installed.version == installed.version else None
+    return facts.reasons if facts else ()
 
 
 def listing(appliance: Appliance) -> list[dict[str, Any]]:
@@ -81,7 +90,7 @@ def listing(appliance: Appliance) -> list[dict[str, Any]]:
             raise
         except LumenError as error:
             record = {"name": installed.name, "version": installed.version, "state": "damaged", "why": error.what}
-        records.append({key: value for key, value in record.items() if key != "card"})
+        records.append({key: value for key, value in record.items() if key not in ("card", "layout")})
     return records
 
 

@@ -1,57 +1,53 @@
-"""The engine room: one running engine for every active model.
+"""The engine room: one running engine for every active model that memory bears.
 
 What is active stands in the catalogue; the room makes it so. A model that cannot be loaded does not keep the others
-from running, and whoever asks for it is told why.
+from running, and whoever asks for it is told why. One that only lacks memory *rests*: it is loaded when somebody asks
+for it, in place of another (``line``, ``turns``).
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import weakref
-from collections.abc import AsyncIterator, Callable, Iterable
-from typing import Any, Final
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import replace
+from typing import Any
 
 from ..bundle.manifest import Manifest
 from ..catalogue import Active, Installed, ModelName
-from ..clock import parse_stamp
-from ..engine import protocol
-from ..engine.grammars import Grammars
-from ..engine.imitation import Imitations
-from ..engine.process import Process
-from ..engine.supervisor import Engine, Weights
-from ..engine.templates import Renderer
-from ..errors import Damaged, LumenError, NoModel, Untrusted, UsageError
-from ..paths import open_regular
-from ..progress import Advance, Report, silent
+from ..errors import LumenError, NoModel, NoSpace, NotFound, Untrusted, UsageError
+from ..progress import Report, silent
 from ..schemas.metrics import Sample
 from ..schemas.models import ModelCard
-from . import prompts
 from .box import Box
+from .budget import Budget
+from .line import Line, StillLoading
+from .measures import samples
 from .publishers import Publishers
-from .purposes import CONTENT
 from .running import ChatModel, EmbeddingModel, RunningModel
-from .sharing import Sharing, refusing
+from .starting import Start, Starter
 from .store import Store
-
-PAUSE: Final = 0.2  # seconds between two looks at how far a model is loaded
-
-Start = Callable[[], Process]
+from .turns import Key, Resident
 
 
 class EngineRoom:
     """Starts, finds and replaces running models. Lives on one event loop; one change of what runs at a time."""
 
     def __init__(self, box: Box, publishers: Publishers, store: Store, start: Start) -> None:
-        self._box, self._publishers, self._store, self._start = box, publishers, store, start
-        self._running: dict[tuple[str, str], RunningModel] = {}
-        self._loaded: weakref.WeakSet[ChatModel] = weakref.WeakSet()  # also those that nobody is sent to yet
-        self._failed: dict[tuple[str, str], LumenError] = {}
+        self._box, self._publishers, self._store = box, publishers, store
+        self._starter = Starter(box, publishers, store, start)
+        settings = box.settings
+        self._budget = Budget(settings.engine.memory_mib << 20, self._active_sizes, lambda: self._running.values())
+        self._line = Line(
+            self, most=settings.gateway.queue, idle_seconds=60.0 * settings.engine.idle_minutes, now=box.clock.monotonic
+        )
+        self._running: dict[Key, RunningModel] = {}
+        self._resting: set[Key] = set()  # active, and not loaded since memory does not bear all
+        self._failed: dict[Key, LumenError] = {}
         self._retiring: set[asyncio.Task[None]] = set()
-        self._grammars = Grammars()
         self._lock = asyncio.Lock()
         self._changer: asyncio.Task[Any] | None = None
-        self.loading = False
+        self.loading = False  # what is active, as it was when the box was opened
 
     @contextlib.asynccontextmanager
     async def changing(self) -> AsyncIterator[None]:
@@ -80,8 +76,12 @@ class EngineRoom:
             return
         try:
             installed = self.check_allowed(active)
-            self._running[key] = await self.start(installed)
-            self._failed.pop(key, None)
+            self.put(await self.start(installed))
+        except NoSpace as error:
+            if self._running:
+                self._resting.add(key)
+            else:
+                self._failed[key] = error
         except LumenError as error:
             self._failed[key] = error
 
@@ -98,51 +98,44 @@ class EngineRoom:
         for task in self._retiring:
             task.cancel()
         await asyncio.gather(*self._retiring, return_exceptions=True)
+        await self._line.close()
         async with self._lock:
             await asyncio.gather(*(running.stop() for running in self._running.values()), return_exceptions=True)
             self._running.clear()
-            await self._grammars.close()
+            self._resting.clear()
+            await self._starter.close()
             self.loading = False
 
-    async def start(self, installed: Installed, report: Report = silent) -> RunningModel:
-        """A running model that nobody is sent to yet. Raises what is wrong with it, and leaves nothing behind."""
-        manifest, alias = self._store.manifest(installed), self._publishers.alias(installed.publisher)
-        engine = Engine(
-            self.weights(manifest),
-            self._box.settings.engine,
-            launch=self._start,
-            reasoning=manifest.reasoning,
-            role=manifest.role,
-        )
-        facts = await _loaded(engine, installed, report)
-        card = ModelCard(
-            id=f"{alias}/{installed.name}",
-            created=int(parse_stamp(installed.installed_at).timestamp()),
-            owned_by=alias,
-            context=facts.context,
-            role=manifest.role,
-        )
-        if manifest.role == "embedding":
-            return EmbeddingModel(installed, card, engine)
-        template = manifest.template or facts.chat_template
-        renderer = Renderer(template, bos=facts.bos, eos=facts.eos, clock=self._box.clock)
-        try:
-            imitations = await asyncio.to_thread(Imitations, facts.controls, manifest.reasoning or ())
-            sharing = Sharing(engine, refusing(imitations, renderer.render), self._box.clock, self._published)
-            running = ChatModel(installed, card, engine, renderer, sharing, imitations, self._grammars)
-            self._loaded.add(running)
-            await sharing.refresh()
-        except BaseException:  # cancelled: the box is being sealed
-            await asyncio.gather(engine.stop(), renderer.close())
-            raise
-        return running
+    async def start(
+        self, installed: Installed, report: Report = silent, *, beside: RunningModel | None = None
+    ) -> RunningModel:
+        """A running model that nobody is sent to yet. Raises what is wrong with it, and leaves nothing behind.
 
-    def _published(self) -> list[prompts.Prompt]:
-        return prompts.listing(self._box)
+        ``beside`` is what it will replace: then it is laid out as that is, or not loaded at all. Otherwise it would
+        stay as small as it had to be while both were in memory.
+        """
+        key, weights = (installed.publisher, installed.name), self._store.manifest(installed).model.size
+        settings = self._box.settings.engine
+        facts = beside.engine.facts if beside else None
+        if facts and not facts.embedding:
+            settings = replace(settings, parallel=facts.parallel, context=facts.context, kv_type=facts.kv_type)
+        return await self._starter.start(
+            installed, report, lambda engine: self._budget.of(key, weights, engine), settings
+        )
+
+    def _active_sizes(self) -> dict[Key, int]:
+        """Bytes of the weights of every active model that could be loaded."""
+        sizes = {}
+        for active in self._box.catalogue.active():
+            if (active.publisher, active.name) not in self._failed:
+                with contextlib.suppress(LumenError):
+                    installed = self._box.catalogue.one(ModelName(active.name, active.publisher, active.version), {})
+                    sizes[active.publisher, active.name] = self._store.manifest(installed).model.size
+        return sizes
 
     async def share(self) -> list[ChatModel]:
         """Has every model share the prompts that are published now. Returns those that answer."""
-        await asyncio.gather(*(running.sharing.refresh() for running in self._loaded))
+        await asyncio.gather(*(running.sharing.refresh() for running in self._starter.chats))
         return self.answering()
 
     def answering(self) -> list[ChatModel]:
@@ -151,19 +144,8 @@ class EngineRoom:
 
     def forget(self, owner: str) -> None:
         """Wipes what any engine keeps of this owner's ended answers; of everybody's where ``owner`` is empty."""
-        for running in {*self._loaded, *self._running.values()}:
+        for running in {*self._starter.chats, *self._running.values()}:
             running.engine.forget(owner)
-
-    def weights(self, manifest: Manifest) -> Weights:
-        """Ciphertext and key of a manifest's object, fetched anew each time a worker needs them."""
-        stored = manifest.model
-        path = self._store.object_path(stored.id)
-        return Weights(
-            object_id=stored.id,
-            stored_size=stored.stored_size,
-            open=lambda: open_regular(path),
-            key=lambda: self._box.vault.get(CONTENT, stored.id),
-        )
 
     def refuse_revoked(self, installed: Installed, manifest: Manifest, *, only_stopped: bool = False) -> None:
         """``Untrusted`` if the publisher took this model, its object or this box back."""
@@ -195,11 +177,13 @@ class EngineRoom:
         key = (running.installed.publisher, running.installed.name)
         before, self._running[key] = self._running.get(key), running
         self._failed.pop(key, None)
+        self._resting.discard(key)
         return before
 
     def take(self, publisher: str, name: str) -> RunningModel | None:
         """Nothing answers under this name any more. Returns what did."""
         self._failed.pop((publisher, name), None)
+        self._resting.discard((publisher, name))
         return self._running.pop((publisher, name), None)
 
     def retire(self, running: RunningModel, seconds: float = 60.0) -> None:
@@ -213,16 +197,70 @@ class EngineRoom:
         self._retiring.add(task)
         task.add_done_callback(self._retiring.discard)
 
+    def residents(self) -> list[Resident]:
+        """Everything that is loaded, and how it is used."""
+        return [running.resident() for running in self._running.values()]
+
+    def close_for(self, key: Key) -> None:
+        """From now on this model takes no new requests: another one is to have its memory."""
+        if running := self._running.get(key):
+            running.closed = True
+
+    async def unload(self, key: Key) -> None:
+        """Takes a model out of memory, to be loaded again when somebody asks for it."""
+        if running := self._running.pop(key, None):
+            self._resting.add(key)
+            await running.stop()
+
+    async def load(self, key: Key) -> RunningModel:
+        """Loads what is active under this name and sends people there. ``NoSpace`` leaves it waiting for memory."""
+        if present := self._running.get(key):
+            present.closed = False  # nobody else waits for its memory any more
+            return present
+        active = self._box.catalogue.active_version(*key)
+        if active is None:
+            raise NotFound(f"{key[1]} is not active any more.")
+        try:
+            running = await self.start(self.check_allowed(active))
+        except NoSpace:
+            raise
+        except LumenError as error:
+            self._failed[key] = error
+            self._resting.discard(key)
+            raise
+        self.put(running)
+        return running
+
+    def resting(self, publisher: str, name: str) -> bool:
+        """Whether it is active, and will be loaded when somebody asks for it."""
+        return (publisher, name) in self._resting
+
+    def percent(self, publisher: str, name: str) -> int | None:
+        """How far it is loaded; None where it is not being loaded."""
+        return self._starter.percent((publisher, name))
+
     def listing(self) -> list[ModelCard]:
-        return [running.card for running in self._running.values()]
+        """Whatever can be asked, also what would have to be loaded for it."""
+        return [running.card for running in self._running.values()] + [self._card(key) for key in sorted(self._resting)]
+
+    def _card(self, key: Key) -> ModelCard:
+        active = self._box.catalogue.active_version(*key)
+        installed = self._box.catalogue.one(ModelName(key[1], key[0], active.version if active else None), {})
+        return self._starter.card(installed, self._store.manifest(installed).context)
 
     async def card(self, name: str) -> ModelCard:
         """The card of the model of that name, whatever it is for."""
-        return self._require(name, "chat").card
+        installed = self._asked_for(name, "chat")
+        key = (installed.publisher, installed.name)
+        if running := self._running.get(key):
+            return running.card
+        if key in self._resting:
+            return self._card(key)
+        raise self._why_not(installed)
 
     async def get(self, name: str | None) -> ChatModel:
         """The model of that name, or the default for chat."""
-        running = self._require(name, "chat")
+        running = await self._require(name, "chat")
         if not isinstance(running, ChatModel):
             raise UsageError(
                 f"{running.card.id} is an embedding model: it turns texts into vectors, and does not write.",
@@ -232,7 +270,7 @@ class EngineRoom:
 
     async def embedder(self, name: str | None) -> EmbeddingModel:
         """The model of that name, or the default for embeddings."""
-        running = self._require(name, "embedding")
+        running = await self._require(name, "embedding")
         if not isinstance(running, EmbeddingModel):
             raise UsageError(
                 f"{running.card.id} is a chat model: it writes, and does not turn texts into vectors.",
@@ -240,60 +278,51 @@ class EngineRoom:
             )
         return running
 
-    def _require(self, name: str | None, role: str) -> RunningModel:
-        wanted = _wanted_name(name)
-        installed = self._box.catalogue.require_active(wanted, role, self._publishers.aliases())
+    async def _require(self, name: str | None, role: str) -> RunningModel:
+        installed = self._asked_for(name, role)
         key = (installed.publisher, installed.name)
         running = self._running.get(key)
+        if key in self._resting or (running is not None and running.closed):
+            running = await self._line.wait_for(key)
         if running is None:
-            if self.loading:
-                raise NoModel("The model is still being loaded.", then="Try again in a few seconds.")
-            reason = self._failed.get(key)
-            raise NoModel(
-                f"{installed.name}@{installed.version} is active but not loaded."
-                + (f" {reason.what}" if reason else ""),
-                then=(reason and reason.then)
-                or "An operator can activate another version, or start the gateway again.",
-            )
+            raise self._why_not(installed)
+        running.claim()
         return running
 
+    def _asked_for(self, name: str | None, role: str) -> Installed:
+        return self._box.catalogue.require_active(_wanted_name(name), role, self._publishers.aliases())
+
+    def _why_not(self, installed: Installed) -> NoModel:
+        """Why an active model does not answer."""
+        if self.loading:
+            return StillLoading("The model is still being loaded.", then="Try again in a few seconds.")
+        reason = self._failed.get((installed.publisher, installed.name))
+        return NoModel(
+            f"{installed.name}@{installed.version} is active but not loaded." + (f" {reason.what}" if reason else ""),
+            then=(reason and reason.then) or "An operator can activate another version, or start the gateway again.",
+        )
+
     @property
-    def failures(self) -> dict[tuple[str, str], LumenError]:
+    def failures(self) -> dict[Key, LumenError]:
         return dict(self._failed)
 
     @property
     def ready(self) -> bool:
         return any(running.engine.ready for running in self._running.values())
 
+    @property
+    def busy_loading(self) -> bool:
+        """Whether any model is being loaded, or is to be."""
+        return self.loading or self._starter.loading or bool(self._line.wanted)
+
+    @property
+    def progress(self) -> int:
+        """How far what is being loaded is, in per cent; the least of several."""
+        return self._starter.progress
+
     def samples(self) -> Iterable[Sample]:
-        for running in self._running.values():
-            status, labels = running.engine.status(), (("model", running.card.id),)
-            yield Sample("lumen_engine_restarts_total", "Workers replaced", status.restarts, "counter", labels)
-            yield Sample("lumen_engine_running", "Sequences being decoded", status.running, "gauge", labels)
-            yield Sample("lumen_engine_waiting", "Requests waiting in the engine", status.waiting, "gauge", labels)
-            if status.facts:
-                size = status.facts.resident_bytes
-                yield Sample("lumen_engine_loaded_bytes", "Memory of the worker after loading", size, "gauge", labels)
-
-
-async def _loaded(engine: Engine, installed: Installed, report: Report) -> protocol.ModelFacts:
-    """Starts the engine and tells how far it is. Whoever does not want to hear any more stops it."""
-    starting = asyncio.ensure_future(engine.start())
-    try:
-        while not starting.done():
-            await asyncio.wait({starting}, timeout=PAUSE)
-            report(Advance(engine.status().percent, 100, "%"))
-        return starting.result()
-    except OSError as error:
-        raise Damaged(
-            f"The stored weights of {installed.name}@{installed.version} cannot be read: {error.strerror}.",
-            then="Install the model again from its medium.",
-        ) from error
-    except BaseException:
-        starting.cancel()
-        await asyncio.gather(starting, return_exceptions=True)
-        await engine.stop()
-        raise
+        """What the running models say about themselves."""
+        return samples(self._running.values())
 
 
 def _wanted_name(name: str | None) -> ModelName | None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import deque
 from collections.abc import Sequence
 from typing import Any, Final
 
 from ..catalogue import Installed
+from ..clock import Clock
 from ..engine import protocol
 from ..engine.grammars import Grammars
 from ..engine.imitation import Imitations, Rendered, pieces_of, unmarked
@@ -17,17 +19,52 @@ from ..engine.templates import Renderer
 from ..errors import NoModel
 from ..schemas.models import ModelCard
 from .sharing import Sharing
+from .turns import Key, Resident
 
 HEALTH_PROMPT: Final = "Hello"
 HEALTH_TOKENS: Final = 4
+CLAIM_SECONDS: Final = 30.0
 INLINE: Final = 256 * 1024  # characters that are looked through without leaving the event loop
 
 
 class RunningModel:
-    """One model that is loaded and ready, whatever it is for."""
+    """One model that is loaded and ready, whatever it is for.
 
-    def __init__(self, installed: Installed, card: ModelCard, engine: Engine) -> None:
+    Whoever got it from the room has a claim on it until they have asked it something, or ``CLAIM_SECONDS`` are over: it
+    is not unloaded between the two. ``closed``: it takes no new requests, since another model is to have its memory.
+    """
+
+    def __init__(self, installed: Installed, card: ModelCard, engine: Engine, clock: Clock) -> None:
         self.installed, self.card, self.engine = installed, card, engine
+        self.closed = False
+        self.since, self._clock, self._loaded = clock.now(), clock, clock.monotonic()
+        self._used: float | None = None
+        self._claims: deque[float] = deque()  # until when each holds
+
+    @property
+    def key(self) -> Key:
+        """Under what it answers, whatever its version."""
+        return self.installed.publisher, self.installed.name
+
+    def claim(self) -> None:
+        """Somebody is about to ask."""
+        self._used = self._clock.monotonic()
+        self._claims.append(self._used + CLAIM_SECONDS)
+
+    def _asked(self) -> None:
+        self._used = self._clock.monotonic()
+        if self._claims:
+            self._claims.popleft()
+
+    def resident(self) -> Resident:
+        """How it is used, for who decides what is unloaded."""
+        now = self._clock.monotonic()
+        while self._claims and self._claims[0] < now:
+            self._claims.popleft()
+        facts = self.engine.facts
+        seconds = facts.load_seconds if facts else 0.0
+        busy = bool(self._claims or self.engine.under_way)
+        return Resident(self.key, self._loaded, seconds, self._used, busy, self.closed)
 
     async def check_health(self) -> None:
         """Has it do once what it is for; ``NoModel`` if nothing comes out."""
@@ -56,6 +93,7 @@ class EmbeddingModel(RunningModel):
 
     def embed(self, request: protocol.Embed) -> Answer[VectorNews]:
         """Asks the engine. ``NoModel`` while there is none to ask."""
+        self._asked()
         return self.engine.embed(request)
 
     async def check_health(self) -> None:
@@ -74,12 +112,13 @@ class ChatModel(RunningModel):
         installed: Installed,
         card: ModelCard,
         engine: Engine,
+        clock: Clock,
         renderer: Renderer,
         sharing: Sharing,
         imitations: Imitations,
         grammars: Grammars,
     ) -> None:
-        super().__init__(installed, card, engine)
+        super().__init__(installed, card, engine, clock)
         self.sharing, self._renderer, self._imitations, self.grammars = sharing, renderer, imitations, grammars
 
     async def render(self, messages: Sequence[dict[str, Any]]) -> Rendered:
@@ -102,6 +141,7 @@ class ChatModel(RunningModel):
 
     def submit(self, request: protocol.Generate) -> Answer[News]:
         """Asks the engine. ``NoModel`` while there is none to ask."""
+        self._asked()
         return self.engine.submit(request)
 
     async def check_health(self) -> None:

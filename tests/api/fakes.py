@@ -249,5 +249,8 @@ class FakeBox:
     def state(self) -> State:
         return "sealed" if self.sealed else "ready"
 
+    def progress(self) -> int:
+        return 40
+
     def samples(self) -> Iterable[Sample]:
         return [Sample("lumen_engine_restarts_total", "Restarts.", 2, "counter", (("model", 'a"b\n'),))]

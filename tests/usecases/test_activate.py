@@ -116,14 +116,19 @@ def test_a_version_that_cannot_be_loaded_leaves_the_old_one_answering(two: Scene
 
 
 def test_where_two_do_not_fit_the_old_one_comes_back(two: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    spoil(two, "1.1.0")
+    """The disk is full just when the pointer is to be moved, with the new version alone in memory."""
+    two.home.settings.write_text("[engine]\nparallel = 2\ncontext = 256\ncache_mib = 0\nmemory_mib = 500\n")
     notes: list[str] = []
 
     async def run(appliance: Appliance) -> None:
         await start(appliance, "clinical@1.0.0")
         first = appliance.models.listing()
-        monkeypatch.setattr(activate, "_available_memory", lambda: 0)
-        with pytest.raises(errors.Damaged):
+
+        def full(*_: object, **__: object) -> None:
+            raise errors.NoSpace("The disk is full.")
+
+        monkeypatch.setattr(appliance.box.catalogue, "activate", full)
+        with pytest.raises(errors.NoSpace, match="The disk is full"):
             await activate.activate(
                 appliance, ModelName.parse("clinical@1.1.0"), ACTOR, lambda event: notes.append(str(event))
             )
