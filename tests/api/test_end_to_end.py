@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,38 +15,15 @@ import pytest
 
 from lumen_box.client.chat import stream_chat
 from lumen_box.client.transport import Client, connect
-from lumen_box.engine.grammars import Grammars
-from lumen_box.engine.imitation import Rendered
-from lumen_box.engine.protocol import Generate
-from lumen_box.engine.supervisor import Answer, Engine
+from lumen_box.engine.supervisor import Engine
 from lumen_box.errors import NoModel, TooLong
-from lumen_box.schemas.models import ModelCard
 
-from ..engine.support import CONTEXT, ask, encrypt, running
+from ..engine.support import CONTEXT, ask, encrypt
 from ..support.tiny_model import write_tiny_model
-from .fakes import FakeBox
-from .gateway import Served, served, until
+from .gateway import Served, until
+from .real import real
 
 HELLO: list[Any] = [{"role": "user", "content": "Hello"}]
-
-
-class RealModel:
-    """A model of the real engine; only the template is written out here."""
-
-    def __init__(self, engine: Engine) -> None:
-        self.engine = engine
-        self.grammars = Grammars()
-        self.card = ModelCard("clinical", 1_700_000_000, "Demo publisher", CONTEXT)
-
-    async def render(self, messages: Sequence[dict[str, str]]) -> Rendered:
-        turns = "".join(f"<|im_start|>{one['role']}\n{one['content']}<|im_end|>\n" for one in messages)
-        return Rendered(f"{turns}<|im_start|>assistant\n")
-
-    async def count(self, prompt: Rendered) -> int:
-        return len(await self.engine.tokenize(prompt.text, add_special=True, parse_special=True))
-
-    def submit(self, request: Generate) -> Answer:
-        return self.engine.submit(request)
 
 
 @pytest.fixture(scope="module")
@@ -56,12 +33,10 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @contextlib.asynccontextmanager
 async def gateway(stored: Path, folder: Path) -> AsyncIterator[tuple[Served, Engine, openai.AsyncOpenAI]]:
-    async with running(stored) as engine:
-        box = FakeBox(model=RealModel(engine), places=4, queue=12)  # type: ignore[arg-type]
-        async with served(box, folder) as one:
-            client = openai.AsyncOpenAI(base_url=f"{one.bound.url}/v1", api_key="chat-token", max_retries=0)
-            async with client:
-                yield one, engine, client
+    async with real(stored, folder) as (one, engine):
+        client = openai.AsyncOpenAI(base_url=f"{one.bound.url}/v1", api_key="chat-token", max_retries=0)
+        async with client:
+            yield one, engine, client
 
 
 def run(work: Any) -> None:

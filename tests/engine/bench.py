@@ -16,6 +16,7 @@ from lumen_box.engine.decoder import Decoder
 from lumen_box.engine.llama import Context, ContextSize, Model
 from lumen_box.engine.protocol import Event, Finished, Generate, Logprob, Queued, Tokens
 from lumen_box.engine.sampling import GREEDY
+from tests.engine.support import Said
 
 CONTEXT = 512
 
@@ -105,7 +106,7 @@ def fresh(model: Model, tokens: tuple[int, ...], most: int = 8) -> Outcome:
         bench.close()
 
 
-def apart(one: Outcome, other: Outcome) -> float:
+def apart(one: Outcome | Said, other: Outcome | Said) -> float:
     """The largest difference between the chances of the first token, among the likely ones of either; infinite where
     the two do not even agree on most of those."""
     both = one.first.keys() & other.first.keys()

@@ -67,6 +67,11 @@ class Said:
     finished: Finished | None = None
 
     @property
+    def first(self) -> dict[int, float]:
+        """The most likely first tokens, with the logarithms of their chances."""
+        return {one.token: one.logprob for one in self.logprobs[0].top}
+
+    @property
     def reason(self) -> str:
         return self.finished.reason if self.finished else "unfinished"
 
