@@ -39,7 +39,6 @@ ROUTERS = (
     openai_embeddings.router,
 )
 
-MOST_PARALLEL = 32  # sequences of one engine where the settings leave their number to it
 # FastAPI would otherwise let environment variables send traces of requests to another host.
 SILENT: TelemetryConfig = {
     "tracing": False,
@@ -59,7 +58,7 @@ def create_app(box: Box, routers: Sequence[APIRouter] = (), *, hosts: Iterable[s
     app.state.metrics = GatewayMetrics()
     app.state.handover = Handover(box.clock)
     app.state.generations = Generations(
-        Bounds(settings.engine.parallel or MOST_PARALLEL, settings.gateway.queue),
+        lambda: Bounds(box.models.places(), settings.gateway.queue),
         box.clock,
         app.state.metrics,
         lambda identity: box.tokens.still_valid(identity),

@@ -51,11 +51,11 @@ class Bounds:
 
 
 class Generations:
-    """All generations of this gateway."""
+    """All generations of this gateway. ``bounds`` follow the models that are loaded, and so are asked for each time."""
 
     def __init__(
         self,
-        bounds: Bounds,
+        bounds: Callable[[], Bounds],
         clock: Clock,
         metrics: GatewayMetrics,
         still_valid: Callable[[str], bool] = lambda _: True,
@@ -87,7 +87,8 @@ class Generations:
             raise _stopping()
         live = self.live
         theirs = sum(one.owner.id == owner.id for one in live)
-        if len(live) >= self._bounds.total or theirs >= self._bounds.of_one:
+        bounds = self._bounds()
+        if len(live) >= bounds.total or theirs >= bounds.of_one:
             self._metrics.rejected.add()
             raise self._full(len(live), theirs)
         now = self._clock.monotonic()
@@ -184,7 +185,7 @@ class Generations:
     def _full(self, live: int, theirs: int) -> QueueFull:
         """Guesses from past durations when a place in the queue will be free."""
         usual = sum(self._durations) / len(self._durations) if self._durations else 1.0
-        seconds = min(MAX_RETRY_SECONDS, max(1, round(usual / max(1, self._bounds.places))))
+        seconds = min(MAX_RETRY_SECONDS, max(1, round(usual / max(1, self._bounds().places))))
         return QueueFull(
             f"The queue is full: {live} requests are being answered or waiting, {theirs} of them yours.",
             kept="This one was not taken on.",

@@ -81,6 +81,10 @@ class ActiveModel(Protocol):
 
 
 class Models(Protocol):
+    def places(self) -> int:
+        """How many requests the loaded models work on at once; at least one."""
+        ...
+
     def listing(self) -> list[ModelCard]: ...
 
     async def card(self, name: str) -> ModelCard:

@@ -17,7 +17,14 @@ OPEN_FILES: Final = 256
 THREADS: Final = 1024
 # NumPy is there for its views. The threads of its linear algebra would spin for a tenth of a second at every start.
 QUIET: Final = {"OPENBLAS_NUM_THREADS": "1"}
+# What `engine.sandbox = "required"` means. Landlock is no part of it: inside namespaces it only repeats what they show.
+REQUIRED: Final = Confinement(namespaces=True, seccomp=True)
 GPU_DEVICES: Final = ("nvidia*", "dri/renderD*", "kfd")
+
+
+def required(setting: str) -> Confinement | None:
+    """The least confinement that ``engine.sandbox`` stands for."""
+    return REQUIRED if setting == "required" else None
 
 
 def worker(folder: Path, *, require: Confinement | None = None, devices: Path = Path("/dev")) -> Launch:

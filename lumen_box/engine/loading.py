@@ -14,7 +14,6 @@ import resource
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Final
 
 from ..errors import Damaged
@@ -81,7 +80,6 @@ def load(fd: int, key: bytes, request: Load, progress: Callable[[int], None]) ->
         eos=model.text_of_token(model.eos),
         chat_template=model.text_of("tokenizer.chat_template"),
         load_seconds=round(time.monotonic() - began, 3),
-        resident_bytes=_resident(),
         memory_locked=locked,
         controls=model.controls,
         kv_type=layout.kv_type,
@@ -166,11 +164,3 @@ def _per_cent(progress: Callable[[int], None]) -> Callable[[float], None]:
 def _lock_memory() -> bool:
     """Keeps the process out of swap where the system allows it; only pages in use, so that none are taken for it."""
     return bool(ctypes.CDLL(None).mlockall(_MCL_CURRENT | _MCL_ONFAULT) == 0)
-
-
-def _resident() -> int:
-    """Bytes of RAM in use."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1]) * 1024
-    return 0

@@ -6,6 +6,7 @@ can be taken back at once and does not count as used. Nothing here is cached: th
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,15 @@ def memory(root: Path = Path("/")) -> Memory:
 def available() -> int:
     """Bytes that a new program may take."""
     return memory().available
+
+
+def resident(pid: int) -> int:
+    """Bytes of RAM that a process has taken; 0 where it is gone. A confined process cannot ask for itself."""
+    try:
+        pages = Path(f"/proc/{pid}/statm").read_text().split()[1]
+    except (OSError, IndexError):
+        return 0
+    return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
 
 def _meminfo(path: Path) -> dict[str, int]:

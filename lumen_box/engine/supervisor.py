@@ -20,7 +20,7 @@ from typing import Any, Generic, Literal, TypeVar
 from ..config import EngineSettings
 from ..errors import Damaged, LumenError, NoModel, UsageError, by_code
 from . import protocol
-from .machine import available
+from .machine import available, resident
 from .process import Launch, Patience, Weights, Worker
 from .protocol import (
     MAX_SHARED,
@@ -272,7 +272,8 @@ class Engine:
         try:
             most = self._load.memory or sys.maxsize
             self._load = dataclasses.replace(self._load, memory=min(self._memory(), most))
-            self._facts = await worker.load(self._weights, self._load)
+            facts = await worker.load(self._weights, self._load)
+            self._facts = dataclasses.replace(facts, resident_bytes=resident(worker.pid))
         except BaseException:
             self._worker = None
             await worker.close()

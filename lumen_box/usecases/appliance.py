@@ -38,7 +38,7 @@ class Appliance:
     """What the gateway serves; ``start`` starts one engine worker in its sandbox, and has a default."""
 
     def __init__(self, box: Box, start: Start | None = None) -> None:
-        self.box, self._start = box, start or _sandboxed_worker
+        self.box, self._start = box, start or self._sandboxed_worker
         self.publishers = Publishers(box)
         self.store = Store(box.home, box.disk, box.clock, lambda id: box.vault.get_or_none(MANIFEST, id))
         self.models = EngineRoom(box, self.publishers, self.store, self._start)
@@ -151,7 +151,6 @@ class Appliance:
                     then="Ask the publisher for a corrected medium.",
                 )
 
-
-def _sandboxed_worker() -> Process:
-    """Looks for the engine library only when a worker is needed: administration does without it."""
-    return launch.worker(library.find(os.environ))()
+    def _sandboxed_worker(self) -> Process:
+        """Looks for the engine library only when a worker is needed: administration does without it."""
+        return launch.worker(library.find(os.environ), require=launch.required(self.settings.engine.sandbox))()

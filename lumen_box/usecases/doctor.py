@@ -12,6 +12,7 @@ from typing import Any, Literal
 from .. import launcher
 from ..catalogue import Active
 from ..engine import library
+from ..engine.launch import REQUIRED
 from ..errors import LumenError
 from ..sizes import size
 from ..vault.slots import KeyFile, Recovery
@@ -56,10 +57,16 @@ def examine(appliance: Appliance, *, serving: bool = True) -> list[Finding]:
 
 
 def _sandbox(appliance: Appliance) -> list[Finding]:
-    confinement = launcher.confinement_available()
-    level: Level = "good" if confinement.namespaces else "warning"
-    then = "" if confinement.namespaces else "Allow user namespaces on this kernel for the stronger sandbox."
-    return [Finding(level, "sandbox", f"Engines are confined by {confinement}.", then)]
+    """What this kernel gives, and whether the settings ask for more."""
+    there, needed = launcher.confinement_available(), appliance.settings.engine.sandbox == "required"
+    enough = there.namespaces and there.seccomp
+    what = f"Engines are confined by {there}. " + (
+        f"The settings require {REQUIRED}." if needed else "The settings take the best there is."
+    )
+    then = "" if enough else "Allow user namespaces on this kernel for the stronger sandbox."
+    if needed and not enough:
+        return [Finding("bad", "sandbox", f"{what} No engine starts.", then)]
+    return [Finding("good" if enough else "warning", "sandbox", what, then)]
 
 
 def _engine(appliance: Appliance) -> list[Finding]:

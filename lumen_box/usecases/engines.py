@@ -197,6 +197,12 @@ class EngineRoom:
         self._retiring.add(task)
         task.add_done_callback(self._retiring.discard)
 
+    def places(self) -> int:
+        """How many requests the loaded models work on at once: sequences of those that write, or else of the others."""
+        facts = [(isinstance(one, ChatModel), one.engine.facts) for one in self._running.values()]
+        writing = sum(fact.parallel for writes, fact in facts if fact and writes)
+        return writing or sum(fact.parallel for _, fact in facts if fact) or self._box.settings.engine.parallel or 1
+
     def residents(self) -> list[Resident]:
         """Everything that is loaded, and how it is used."""
         return [running.resident() for running in self._running.values()]

@@ -14,6 +14,7 @@ from ..config import EngineSettings
 from ..engine import protocol
 from ..engine.grammars import Grammars
 from ..engine.imitation import Imitations
+from ..engine.launch import required
 from ..engine.process import Process
 from ..engine.supervisor import Engine, Weights
 from ..engine.templates import Renderer
@@ -90,7 +91,8 @@ class Starter:
         self, installed: Installed, card: ModelCard, engine: Engine, manifest: Manifest, facts: protocol.ModelFacts
     ) -> ChatModel:
         template = manifest.template or facts.chat_template
-        renderer = Renderer(template, bos=facts.bos, eos=facts.eos, clock=self._box.clock)
+        require = required(self._box.settings.engine.sandbox)
+        renderer = Renderer(template, bos=facts.bos, eos=facts.eos, clock=self._box.clock, require=require)
         try:
             imitations = await asyncio.to_thread(Imitations, facts.controls, manifest.reasoning or ())
             sharing = Sharing(engine, refusing(imitations, renderer.render), self._box.clock, self._published)

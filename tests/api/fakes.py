@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from lumen_box.api.ports import News, State
 from lumen_box.clock import Clock
-from lumen_box.config import EngineSettings, GatewaySettings, Settings
+from lumen_box.config import GatewaySettings, Settings
 from lumen_box.engine.grammars import Grammars
 from lumen_box.engine.imitation import Rendered
 from lumen_box.engine.protocol import Accepted, Embed, Embedded, Finished, Generate, Queued, Timings, Tokens, Usage
@@ -180,6 +180,7 @@ class FakeEmbedder:
 class FakeModels:
     def __init__(self, *models: FakeModel) -> None:
         self.models = list(models)
+        self.at_once = 2
         self.search = FakeEmbedder()
         self.forgotten: list[str] = []
 
@@ -190,6 +191,9 @@ class FakeModels:
         if name not in (None, self.search.card.id):
             raise NotFound("There is no such model here.")
         return self.search
+
+    def places(self) -> int:
+        return self.at_once
 
     def forget(self, owner: str) -> None:
         self.forgotten.append(owner)
@@ -243,8 +247,9 @@ class FakeBox:
 
     def __post_init__(self) -> None:
         gateway = GatewaySettings(queue=self.queue, body_bytes=1024 * 1024)
-        self.settings = Settings(gateway=gateway, engine=EngineSettings(parallel=self.places))
+        self.settings = Settings(gateway=gateway)
         self.models = FakeModels(self.model)
+        self.models.at_once = self.places
 
     def state(self) -> State:
         return "sealed" if self.sealed else "ready"

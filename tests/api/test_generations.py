@@ -33,9 +33,11 @@ class Desk:
     """Generations whose engine is a script; ``answers`` are those the engine was asked for."""
 
     def __init__(self, places: int = 2, queue: int = 1, still_valid: Callable[[str], bool] = lambda _: True) -> None:
-        self.metrics = GatewayMetrics()
+        self.metrics, self.places = GatewayMetrics(), places
         self.forgotten: list[str] = []
-        self.generations = Generations(Bounds(places, queue), Clock(), self.metrics, still_valid, self.forgotten.append)
+        self.generations = Generations(
+            lambda: Bounds(self.places, queue), Clock(), self.metrics, still_valid, self.forgotten.append
+        )
         self.answers: list[FakeAnswer] = []
 
     def begin(self, script: Script, owner: Principal = ANNA, *, detached: bool = False) -> Generation:
@@ -100,6 +102,21 @@ def test_beyond_the_bound_the_answer_is_no_at_once() -> None:
         running[0].stop(Interrupted("left"))
         await settled()
         assert await text_of(desk.begin(says("free"))) == "free"
+
+    run(scene())
+
+
+def test_the_bound_follows_the_models_that_are_loaded() -> None:
+    async def scene() -> None:
+        desk = Desk(places=1, queue=1)
+        for owner in (ANNA, BERT):
+            desk.begin(hangs(), owner)
+        with pytest.raises(QueueFull):
+            desk.begin(hangs(), BERT)
+        desk.places = 3
+        desk.begin(hangs(), BERT)
+        desk.generations.stop_all(Interrupted("enough"))
+        await settled()
 
     run(scene())
 

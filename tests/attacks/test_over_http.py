@@ -14,7 +14,6 @@ import httpx
 import pytest
 from fastapi.routing import APIRoute
 
-from lumen_box.api.app import MOST_PARALLEL
 from lumen_box.api.app import ROUTERS as OPENAI
 from lumen_box.api.door import OPEN
 from lumen_box.cli.gateway import ROUTERS as ADMINISTRATION
@@ -255,7 +254,8 @@ def test_one_token_that_asks_for_more_than_its_share_shuts_nobody_out(box: Servi
     token = box.token("chat", name="hog")["token"]
     body = json.dumps(ENDLESS | {"max_tokens": 300}).encode()
     head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n"
-    places = MOST_PARALLEL + GatewaySettings().queue
+    (model,) = box.shell("status", "--json").json["models"]
+    places = model["parallel"] + GatewaySettings().queue
     with contextlib.ExitStack() as stack:
         hogs = [stack.enter_context(box.connect()) for _ in range(places - places // 4 + 9)]
         for connection in hogs:

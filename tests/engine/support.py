@@ -29,7 +29,7 @@ PATIENCE = Patience(start=60, silence=20, backoff=0.05, longest=0.2)
 
 @functools.cache
 def launcher() -> Launch:
-    return launch.worker(library.find(os.environ))
+    return launch.worker(library.find(os.environ), require=launch.REQUIRED)
 
 
 def encrypt(gguf: Path) -> Path:

@@ -38,6 +38,7 @@ CHEAP = Cost(iterations=1, memory_kib=64, lanes=1)
 PUBLISHER_SECRET, BOX_SECRET = b"the publisher's passphrase", b"the box's passphrase"
 NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
 ACTOR = "uid:0"
+STRICT = '[engine]\nsandbox = "required"\n'  # a test must not pass because an engine was confined less
 SAYS = ("Good", " morning", ".")
 
 
@@ -120,6 +121,7 @@ def make_scene(folder: Path) -> Scene:
     scene = Scene(folder)
     folder.mkdir(mode=0o700, parents=True)
     made = init.create(scene.home, BOX_SECRET, name="Ward 7", cost=CHEAP, clock=clock())
+    (scene.home.root / "settings.toml").write_text(STRICT)
     with Workspace.create(scene.pub, "Demo publisher", PUBLISHER_SECRET, cost=CHEAP, clock=clock()) as workspace:
         root = workspace.repository().root
     with scene.appliance() as appliance:
