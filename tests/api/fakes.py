@@ -236,6 +236,7 @@ class FakeTokens:
 class FakeBox:
     model: FakeModel = field(default_factory=FakeModel)
     sealed: bool = False
+    loading: bool = False
     places: int = 2
     queue: int = 2
     clock: Clock = field(default_factory=Clock)
@@ -252,7 +253,7 @@ class FakeBox:
         self.models.at_once = self.places
 
     def state(self) -> State:
-        return "sealed" if self.sealed else "ready"
+        return "sealed" if self.sealed else "loading" if self.loading else "ready"
 
     def progress(self) -> int:
         return 40

@@ -110,6 +110,9 @@ def test_strangers_see_health_and_nothing_else() -> None:
     assert ask(box, TCP, "/health/live").json() == {"status": "live"}
     ready = ask(box, TCP, "/health/ready")
     assert (ready.status_code, ready.json()) == (200, {"status": "ready"})
+    box.loading = True
+    loading = ask(box, TCP, "/health/ready")
+    assert (loading.status_code, loading.json()) == (503, {"status": "loading", "percent": 40})
     box.sealed = True
     sealed = ask(box, TCP, "/health/ready")
     assert (sealed.status_code, sealed.json()) == (503, {"status": "sealed"})

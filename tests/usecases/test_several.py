@@ -204,3 +204,37 @@ def test_a_model_that_fits_nowhere_is_a_failure_with_both_numbers(both: Scene) -
             await activate.activate(appliance, ModelName.parse("clinical@1.1.0"), ACTOR, silent)
 
     within(both, ONE_FITS.replace("500", "200"), use)
+
+
+def test_whoever_waits_for_a_model_is_told_when_the_box_is_sealed_meanwhile(both: Scene) -> None:
+    async def use(appliance: Appliance) -> None:
+        resting = next(name for name, state in states(appliance).items() if state == "resting")
+        waiting = asyncio.create_task(ask(appliance, resting))
+        while not appliance.models._line.wanted:
+            await asyncio.sleep(0)
+        await appliance.models.close()
+        with pytest.raises(errors.NoModel):
+            await waiting
+        assert appliance.models.residents() == []
+
+    within(both, ONE_FITS, use)
+
+
+def test_how_far_a_model_is_loaded_is_shown_while_it_is(both: Scene) -> None:
+    seen: list[tuple[dict[str, Any], str, int]] = []
+
+    async def use(appliance: Appliance) -> None:
+        await appliance.models.close()
+
+        def look(event: object) -> None:
+            first = status.status(appliance, None)["models"][0]
+            seen.append((first, appliance.state(), appliance.progress()))
+
+        await activate.activate(appliance, ModelName.parse("clinical@1.0.0"), ACTOR, look)
+        assert appliance.state() == "ready"
+
+    within(both, ALL_FIT, use)
+    loading = [one for one in seen if one[0]["state"] == "loading"]
+    assert loading
+    assert all(0 <= model["percent"] <= 100 and state == "loading" for model, state, _ in loading)
+    assert all(model["percent"] == percent for model, _, percent in loading)
