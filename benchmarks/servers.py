@@ -100,13 +100,13 @@ def serve(home: Path, shape: Shape, people: int) -> Iterator[Server]:
     engine = [f"{name} = {value}" for name, value in dataclasses.asdict(shape).items()]
     lines = ["[gateway]", f"queue = {QUEUE}", "[engine]", *engine]
     (home / "settings.toml").write_text("\n".join(lines) + "\n")
-    url = material.say("--home", str(home), "serve", "--port", "0", "--detach").strip()
-    try:
+    try:  # also where it is interrupted while the gateway starts
+        url = material.say("--home", str(home), "serve", "--port", "0", "--detach").strip()
         tokens = asyncio.run(_tokens(home, people))
         command = displayed(material.lumen_box("--home", str(home), "serve"))
         yield Server(url, f"{command}  with {'; '.join(lines)}", tokens, home)
     finally:
-        subprocess.run(material.lumen_box("--home", str(home), "stop"), check=True, capture_output=True)
+        subprocess.run(material.lumen_box("--home", str(home), "stop"), capture_output=True)
 
 
 async def _tokens(home: Path, people: int) -> tuple[str, ...]:
