@@ -121,7 +121,9 @@ def make_scene(folder: Path) -> Scene:
     scene = Scene(folder)
     folder.mkdir(mode=0o700, parents=True)
     made = init.create(scene.home, BOX_SECRET, name="Ward 7", cost=CHEAP, clock=clock())
-    (scene.home.root / "settings.toml").write_text(STRICT)
+    settings = scene.home.root / "settings.toml"
+    settings.touch(mode=0o600)
+    settings.write_text(STRICT)
     with Workspace.create(scene.pub, "Demo publisher", PUBLISHER_SECRET, cost=CHEAP, clock=clock()) as workspace:
         root = workspace.repository().root
     with scene.appliance() as appliance:
