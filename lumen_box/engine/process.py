@@ -216,7 +216,7 @@ class Worker:
         process itself was held up, that is one look."""
         while not self.lost.done():
             await asyncio.sleep(self._patience.silence / LOOKS)
-            self._silent += 1
+            self._silent += self._ready.done()  # how long a start may take, ``start`` says
             stuck = 0.0 if self._loaded.done() else self._loop.time() - self._advanced
             if self._silent > LOOKS:
                 self._lose("The engine stopped responding.")

@@ -35,7 +35,7 @@ class EngineRoom:
 
     def __init__(self, box: Box, publishers: Publishers, store: Store, start: Start) -> None:
         self._box, self._publishers, self._store = box, publishers, store
-        self._starter = Starter(box, publishers, store, start)
+        self.starter = Starter(box, publishers, store, start)
         settings = box.settings
         self._budget = Budget(settings.engine.memory_mib << 20, self._active_sizes, lambda: self._running.values())
         self._line = Line(
@@ -103,7 +103,7 @@ class EngineRoom:
             await asyncio.gather(*(running.stop() for running in self._running.values()), return_exceptions=True)
             self._running.clear()
             self._resting.clear()
-            await self._starter.close()
+            await self.starter.close()
             self.loading = False
 
     async def start(
@@ -119,7 +119,7 @@ class EngineRoom:
         facts = beside.engine.facts if beside else None
         if facts and not facts.embedding:
             settings = replace(settings, parallel=facts.parallel, context=facts.context, kv_type=facts.kv_type)
-        return await self._starter.start(
+        return await self.starter.start(
             installed, report, lambda engine: self._budget.of(key, weights, engine), settings
         )
 
@@ -135,7 +135,7 @@ class EngineRoom:
 
     async def share(self) -> list[ChatModel]:
         """Has every model share the prompts that are published now. Returns those that answer."""
-        await asyncio.gather(*(running.sharing.refresh() for running in self._starter.chats))
+        await asyncio.gather(*(running.sharing.refresh() for running in self.starter.chats))
         return self.answering()
 
     def answering(self) -> list[ChatModel]:
@@ -144,7 +144,7 @@ class EngineRoom:
 
     def forget(self, owner: str) -> None:
         """Wipes what any engine keeps of this owner's ended answers; of everybody's where ``owner`` is empty."""
-        for running in {*self._starter.chats, *self._running.values()}:
+        for running in {*self.starter.chats, *self._running.values()}:
             running.engine.forget(owner)
 
     def refuse_revoked(self, installed: Installed, manifest: Manifest, *, only_stopped: bool = False) -> None:
@@ -243,7 +243,7 @@ class EngineRoom:
 
     def percent(self, publisher: str, name: str) -> int | None:
         """How far it is loaded; None where it is not being loaded."""
-        return self._starter.percent((publisher, name))
+        return self.starter.percent((publisher, name))
 
     def listing(self) -> list[ModelCard]:
         """Whatever can be asked, also what would have to be loaded for it."""
@@ -252,7 +252,7 @@ class EngineRoom:
     def _card(self, key: Key) -> ModelCard:
         active = self._box.catalogue.active_version(*key)
         installed = self._box.catalogue.one(ModelName(key[1], key[0], active.version if active else None), {})
-        return self._starter.card(installed, self._store.manifest(installed).context)
+        return self.starter.card(installed, self._store.manifest(installed).context)
 
     async def card(self, name: str) -> ModelCard:
         """The card of the model of that name, whatever it is for."""
@@ -319,12 +319,12 @@ class EngineRoom:
     @property
     def busy_loading(self) -> bool:
         """Whether any model is being loaded, or is to be."""
-        return self.loading or self._starter.loading or bool(self._line.wanted)
+        return self.loading or self.starter.loading or bool(self._line.wanted)
 
     @property
     def progress(self) -> int:
         """How far what is being loaded is, in per cent; the least of several."""
-        return self._starter.progress
+        return self.starter.progress
 
     def samples(self) -> Iterable[Sample]:
         """What the running models say about themselves."""

@@ -43,7 +43,7 @@ class Starter:
     def __init__(self, box: Box, publishers: Publishers, store: Store, start: Start) -> None:
         self._box, self._publishers, self._store, self._start = box, publishers, store, start
         self._engines: dict[Key, Engine] = {}
-        self._grammars = Grammars()
+        self.grammars = Grammars(require=required(box.settings.engine.sandbox))
         self.chats: weakref.WeakSet[ChatModel] = weakref.WeakSet()
 
     def percent(self, key: Key) -> int | None:
@@ -62,7 +62,7 @@ class Starter:
 
     async def close(self) -> None:
         """Ends what all models share."""
-        await self._grammars.close()
+        await self.grammars.close()
 
     async def start(
         self, installed: Installed, report: Report, memory: Memory, settings: EngineSettings
@@ -96,7 +96,7 @@ class Starter:
         try:
             imitations = await asyncio.to_thread(Imitations, facts.controls, manifest.reasoning or ())
             sharing = Sharing(engine, refusing(imitations, renderer.render), self._box.clock, self._published)
-            running = ChatModel(installed, card, engine, self._box.clock, renderer, sharing, imitations, self._grammars)
+            running = ChatModel(installed, card, engine, self._box.clock, renderer, sharing, imitations, self.grammars)
             self.chats.add(running)
             await sharing.refresh()
         except BaseException:  # cancelled: the box is being sealed

@@ -26,6 +26,7 @@ from lumen_box.engine.protocol import (
     Generate,
     Load,
     Loaded,
+    LoadFailed,
     Loading,
     Ready,
     Share,
@@ -35,7 +36,7 @@ from lumen_box.engine.protocol import (
 )
 from lumen_box.engine.sampling import GREEDY
 from lumen_box.engine.supervisor import Answer, Engine, check
-from lumen_box.errors import Damaged, NoModel, UsageError
+from lumen_box.errors import Damaged, NoModel, NoSpace, UsageError
 from tests.engine.support import PATIENCE, SETTINGS, ask, gather, launcher, running, weights
 from tests.engine.test_framing import FACTS
 
@@ -327,6 +328,22 @@ def test_a_worker_that_never_gets_ready_is_given_up() -> None:
             with pytest.raises(NoModel, match="in time"):
                 await engine.start()
             assert engine.status().state == "stopped"
+
+    asyncio.run(run())
+
+
+def test_a_start_that_takes_longer_than_a_silence_may_is_no_freeze() -> None:
+    def act(control: socket.socket) -> None:
+        time.sleep(0.8)
+        control.sendall(pack(Ready(1)))
+        control.recv(1)
+        control.sendall(pack(LoadFailed("no_space", "There is no room.")))
+        control.recv(1 << 16)
+
+    async def run() -> None:
+        async with puppeteer(lambda: Puppet(act), Patience(start=20, silence=0.2)) as engine:
+            with pytest.raises(NoSpace, match="no room"):
+                await engine.start()
 
     asyncio.run(run())
 

@@ -52,6 +52,8 @@ def test_where_it_is_required_and_not_to_be_had_no_engine_starts(scene: Scene, r
     request.getfixturevalue("no_namespaces")
     with scene.appliance() as appliance, pytest.raises(errors.NotAllowed, match="refuses namespaces") as refused:
         asyncio.run(start(appliance))
+    with scene.appliance() as appliance, pytest.raises(errors.NotAllowed):
+        asyncio.run(appliance.models.starter.grammars.of_text('root ::= "a"', ACTOR))
     assert (refused.value.exit_code, refused.value.kept) == (errors.NotAllowed.exit_code, "Nothing was started.")
     level, what = seen(scene)
     assert level == "bad"
