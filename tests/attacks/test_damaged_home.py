@@ -332,6 +332,7 @@ def test_nonsense_in_the_settings_is_named_before_anything_is_done(scene: Scene,
 
 
 def test_settings_that_never_end_are_not_waited_for(scene: Scene) -> None:
+    scene.home.settings.unlink()
     os.mkfifo(scene.home.settings)
     with pytest.raises(Damaged):
         Box(scene.home)
